@@ -1,0 +1,62 @@
+# Everything a newcomer needs is `make run` and `make test`; both set up what they need first.
+.DEFAULT_GOAL := help
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RECIPE ?= configs/digits.toml
+
+.PHONY: help setup run test test-all lint format types lock ui docs clean
+
+help: ## List these targets.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | \
+	  awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# The stamps remember which lock file the environment was made from; the development lock holds all of the other.
+$(BIN)/.made: requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 run"; exit 1; }
+	@test -x $(BIN)/python || { echo "Making $(VENV) …"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing the pinned packages into $(VENV): about 2 GB and a minute or two, once …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/.made-dev: requirements/dev.txt $(BIN)/.made
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
+	@touch $@
+
+setup: $(BIN)/.made-dev ## Install everything, for running and for development, into .venv.
+
+run: $(BIN)/.made ## Run the main job: train, decide, register, on the embedded digits (RECIPE=… for another).
+	@$(BIN)/inception run $(RECIPE)
+
+test: $(BIN)/.made-dev ## Run the tests (under ten minutes on two cores).
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(BIN)/.made-dev ## Run the slow tests too.
+	@$(BIN)/python -m pytest
+
+lint: $(BIN)/.made-dev ## Check style and formatting.
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: $(BIN)/.made-dev ## Mend style and formatting where that can be done by machine.
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+types: $(BIN)/.made-dev ## Check types.
+	@$(BIN)/mypy
+
+docs: $(BIN)/.made-dev ## Write the generated reference pages anew.
+	@$(BIN)/python -m tests.house.generated
+
+lock: ## Resolve the dependencies anew (needs uv).
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  --extra train --group build pyproject.toml -o requirements/run.txt
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  --extra train --group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+
+ui: $(BIN)/.made ## Open MLflow's pages on the embedded store.
+	@$(BIN)/inception ui
+
+clean: ## Remove the environment and caches (never .inception/, which holds your models).
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist

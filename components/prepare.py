@@ -1,0 +1,24 @@
+from kfp import dsl
+
+
+@dsl.component(base_image="inception-cpu", install_kfp_package=False)
+def prepare(data: str, fingerprint: str, root: str, metrics: dsl.Output[dsl.Metrics]) -> str:
+    """Read and check every image, assign the splits, write the prepared dataset. Returns the fingerprint.
+
+    Args:
+        data: the recipe's `[data]` section as JSON.
+        fingerprint: identity of source and section; names the prepared dataset.
+        root: the state folder.
+    """
+    from trainer.config import Data
+    from trainer.prepare import prepare as verb
+    from trainer.record import write
+    from trainer.steps import step
+
+    with step("prepare", root, fingerprint=fingerprint) as state:
+        prepared = verb(Data.model_validate_json(data), fingerprint, state)
+        write(state.data(fingerprint), prepared)
+    for split, counts in prepared.counts.items():
+        metrics.log_metric(f"{split} images", sum(counts))
+    metrics.log_metric("images left out", prepared.rejected_total)
+    return prepared.fingerprint

@@ -1,0 +1,25 @@
+from kfp import dsl
+
+
+@dsl.component(base_image="inception-gpu", install_kfp_package=False)
+def train(recipe: str, fingerprint: str, run_key: str, root: str, metrics: dsl.Output[dsl.Metrics]) -> str:
+    """Train the recipe's variant, resuming from this run key's checkpoints. Returns the logged model's address.
+
+    Args:
+        recipe: the resolved recipe as canonical JSON.
+        fingerprint: names the prepared dataset.
+        run_key: identity of the work; its checkpoints go by it.
+        root: the state folder.
+    """
+    from trainer.config import parse
+    from trainer.steps import step
+    from trainer.train import train as verb
+
+    with step("train", root, run_key=run_key) as state:
+        trained = verb(parse(recipe), fingerprint, run_key, state)
+    last = trained.epochs[-1]
+    metrics.log_metric("validation accuracy", last.validation_accuracy)
+    metrics.log_metric("validation loss", last.validation_loss)
+    metrics.log_metric("images per second", last.images_per_second)
+    metrics.log_metric("training seconds", trained.seconds)
+    return trained.model_uri

@@ -1,0 +1,99 @@
+"""`inception run`: the pipeline, once, on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines.commands import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from trainer.record import Outcome
+
+_STYLES = {"promoted": "green", "kept": "yellow", "undecided": "yellow", "skipped": "cyan", "failed": "red"}
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value: train.epochs=3.")
+@click.option("--force", is_flag=True, help="Train again although nothing changed.")
+@options.state
+@options.as_json
+@options.debug
+@click.pass_context
+def run(ctx: click.Context, recipe: str, overrides: tuple[str, ...], force: bool, root: Path, as_json: bool) -> None:
+    """Train the recipe's network on the recipe's images and promote it if it deserves it.
+
+    RECIPE is a TOML file (see configs/). A run that finds images, recipe and code unchanged does nothing and says so.
+    A run that was killed goes on where it stopped.
+
+    \b
+    Example:
+      inception run configs/digits.toml --set train.epochs=3
+    """
+    from rich.console import Console
+
+    from pipelines import local
+    from pipelines.progress import Progress
+    from trainer import config
+    from trainer.record import as_json as document
+    from trainer.state import State
+
+    parsed = config.load(recipe, overrides)
+    state = State.open(root)
+    # Progress keeps to standard error where standard output belongs to the JSON object.
+    # The file is named because the run sends whatever else is printed to its log.
+    console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
+    with Progress(console) as progress:
+        outcome = local.run(parsed, state, progress.show, force)
+    if as_json:
+        options.say_json(document(outcome))
+    else:
+        _conclude(console, outcome, recipe)
+    if outcome.result == "failed":
+        ctx.exit(1)
+
+
+def _conclude(console: Console, outcome: Outcome, recipe: str) -> None:
+    from rich.text import Text
+
+    headline = Text(outcome.result.upper(), f"bold {_STYLES[outcome.result]}")
+    if outcome.version is not None:
+        headline.append(f"  {outcome.model} version {outcome.version}", "bold")
+    if outcome.accuracy is not None:
+        headline.append(f"  accuracy {outcome.accuracy:.4f}", "bold")
+    console.print()
+    console.print(headline)
+    first, second = _next(outcome, recipe)
+    rows = [
+        ("", outcome.reason),
+        ("", outcome.remedy),
+        ("run card  ", _relative(outcome.card)),
+        ("next      ", first),
+        ("          ", second),
+    ]
+    for label, text in rows:
+        if text:
+            console.print(Text.assemble("  ", (label, "dim"), text), soft_wrap=True)
+
+
+def _next(outcome: Outcome, recipe: str) -> list[str]:
+    """The two commands that make sense now."""
+    if outcome.result == "failed":
+        return [f"inception run {recipe}", f"inception run {recipe} --debug"]
+    if outcome.champion is None:
+        return [f"inception lookup {outcome.model}@challenger", "inception ui"]
+    if outcome.result == "skipped":
+        return [f"inception lookup {outcome.model}@champion", f"inception run {recipe} --force"]
+    return [f"inception lookup {outcome.model}@champion", f"inception predict {outcome.model}@champion IMAGE"]
+
+
+def _relative(path: str | None) -> str:
+    if path is None:
+        return ""
+    return str(Path(path).relative_to(Path.cwd())) if Path(path).is_relative_to(Path.cwd()) else path

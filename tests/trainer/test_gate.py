@@ -1,0 +1,226 @@
+"""The decision, as tables."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from trainer.config import Gate
+from trainer.errors import EvaluationError
+from trainer.gate import Candidate, Verdict, decide, examples_needed, mcnemar
+from trainer.scorecard import Predictions, score
+
+PAIRED = Gate(threshold=0.5, min_improvement=0.0, alpha=0.05)
+
+
+def candidate(correct: list[bool] | np.ndarray, prefix: str = "") -> Candidate:
+    """A two-class model that is right exactly where it is told to be."""
+    right = np.asarray(correct, bool)
+    labels = np.zeros(len(right), np.int32)
+    probabilities = np.where(right[:, None], np.float32([0.9, 0.1]), np.float32([0.1, 0.9]))
+    predictions = Predictions([f"{prefix}{i}" for i in range(len(right))], labels, probabilities.astype(np.float32))
+    return Candidate.of(score(predictions, ["a", "b"]), predictions)
+
+
+def pair(won: int, lost: int, both: int, neither: int = 0) -> tuple[Candidate, Candidate]:
+    """Challenger and champion with so many examples on which only the one, only the other, both or neither is right."""
+    ours = [True] * won + [False] * lost + [True] * both + [False] * neither
+    theirs = [False] * won + [True] * lost + [True] * both + [False] * neither
+    return candidate(ours), candidate(theirs)
+
+
+def rulings(verdict: Verdict) -> dict[str, str]:
+    return {rule.name: rule.outcome for rule in verdict.rules}
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "both", "neither", "policy", "outcome", "words"),
+    [
+        (30, 5, 60, 5, {}, "promote", "significant: right where the champion is wrong on 30 test examples"),
+        (5, 0, 95, 0, {}, "promote", "p = 0.031"),
+        (4, 0, 96, 0, {}, "undecided", "may be chance"),
+        (4, 0, 96, 0, {"alpha": 0.1}, "promote", "p = 0.062"),
+        (4, 0, 96, 0, {"policy": "threshold"}, "promote", "beats the champion's 0.9600 by 0.0400"),
+        (12, 10, 78, 0, {}, "undecided", "about "),
+        (5, 5, 90, 0, {}, "keep", "a tie keeps the champion"),
+        (5, 5, 90, 0, {"policy": "threshold"}, "keep", "a tie keeps the champion"),
+        (0, 0, 100, 0, {}, "keep", "a tie keeps the champion"),
+        (2, 20, 78, 0, {}, "keep", "is below the champion's"),
+        (40, 0, 30, 30, {"threshold": 0.71}, "keep", "0.7000 is below the threshold 0.7100"),
+        (40, 0, 30, 30, {"threshold": 0.70}, "promote", "significant"),
+        (5, 0, 95, 0, {"min_improvement": 0.05}, "promote", "significant"),
+        (5, 0, 95, 0, {"min_improvement": 0.051}, "keep", "less than the 0.0510 asked for"),
+        (29, 0, 71, 0, {"min_improvement": 0.29}, "promote", "significant"),
+        (1, 0, 99, 0, {"min_improvement": 0.05}, "keep", "less than"),
+    ],
+)
+def test_the_verdict_follows_from_the_rules(
+    won: int, lost: int, both: int, neither: int, policy: dict[str, object], outcome: str, words: str
+) -> None:
+    """Fail keeps, undecided leaves open, and only a challenger that passes every rule is promoted."""
+    challenger, champion = pair(won, lost, both, neither)
+    verdict = decide(challenger, champion, PAIRED.model_copy(update=policy))
+    assert verdict.outcome == outcome
+    assert words in verdict.reason
+    outcomes = set(rulings(verdict).values())
+    assert ("fail" in outcomes) == (outcome == "keep")
+    assert outcomes <= {"pass", "not applicable"} if outcome == "promote" else True
+    assert list(rulings(verdict)) == ["scored", "threshold", "improvement", "significance"]
+
+
+@pytest.mark.parametrize(("right", "outcome"), [(69, "keep"), (70, "promote"), (100, "promote"), (0, "keep")])
+@pytest.mark.parametrize("policy", ["paired", "threshold"])
+def test_the_first_model_meets_the_threshold_only(right: int, outcome: str, policy: str) -> None:
+    """Without a champion neither improvement nor significance applies."""
+    first = candidate([True] * right + [False] * (100 - right))
+    verdict = decide(first, None, Gate.model_validate({"threshold": 0.7, "policy": policy, "min_improvement": 0.2}))
+    assert verdict.outcome == outcome
+    assert rulings(verdict)["improvement"] == rulings(verdict)["significance"] == "not applicable"
+    if outcome == "promote":
+        assert "no champion yet" in verdict.reason
+
+
+def test_every_rule_states_figure_and_limit() -> None:
+    """The verdict can be explained from its rules alone."""
+    verdict = decide(*pair(30, 5, 60, 5), Gate(threshold=0.6, min_improvement=0.1, alpha=0.01))
+    rules = {rule.name: (rule.figure, rule.limit) for rule in verdict.rules}
+    assert rules["scored"] == (100.0, 1.0)
+    assert rules["threshold"] == (0.9, 0.6)
+    assert rules["improvement"] == (0.25, 0.1)
+    assert rules["significance"] == (pytest.approx(binom.sf(29, 35, 0.5)), 0.01)
+
+
+@pytest.mark.parametrize("accuracy", [math.nan, math.inf, 0.123])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_challenger_without_sound_figures_is_never_promoted(accuracy: float, first: bool) -> None:
+    """NaN, infinity and an accuracy that its predictions do not give keep the champion."""
+    challenger, champion = pair(50, 0, 50)
+    flawed = replace(challenger, scorecard=challenger.scorecard.model_copy(update={"accuracy": accuracy}))
+    verdict = decide(flawed, None if first else champion, Gate(threshold=0.0, policy="threshold"))
+    assert (verdict.outcome, list(rulings(verdict))) == ("keep", ["scored"])
+
+
+def test_a_challenger_scored_on_nothing_is_never_promoted() -> None:
+    """An empty scorecard keeps the champion, and the first model out."""
+    one = candidate([True])
+    empty = Candidate(one.scorecard.model_copy(update={"examples": 0}), np.zeros(0, bool))
+    assert decide(empty, None, Gate(threshold=0.0)).outcome == "keep"
+    assert decide(empty, one, Gate(threshold=0.0)).outcome == "keep"
+
+
+def test_a_champion_without_sound_figures_leaves_the_verdict_open() -> None:
+    """A broken champion is for people to judge."""
+    challenger, champion = pair(50, 0, 50)
+    flawed = replace(champion, scorecard=champion.scorecard.model_copy(update={"accuracy": math.nan}))
+    verdict = decide(challenger, flawed, PAIRED)
+    assert verdict.outcome == "undecided"
+    assert "champion cannot be compared" in verdict.reason
+
+
+@pytest.mark.parametrize("other", [candidate([True] * 10, "x"), candidate([True] * 11)])
+def test_other_test_examples_are_refused(other: Candidate) -> None:
+    """Scores on different examples, or on more of them, are not compared."""
+    with pytest.raises(EvaluationError, match="different test examples"):
+        decide(candidate([True] * 10), other, PAIRED)
+
+
+def test_predictions_of_another_scorecard_are_refused() -> None:
+    """A candidate is one scorecard and the predictions it was made from."""
+    other = Predictions(["z"], np.zeros(1, np.int32), np.float32([[1, 0]]))
+    with pytest.raises(EvaluationError, match="other test examples than its scorecard"):
+        Candidate.of(candidate([True]).scorecard, other)
+
+
+TABLES = [(won, lost, both) for won in range(0, 13, 2) for lost in range(0, 13, 3) for both in (20, 200)]
+RANK = {"keep": 0, "undecided": 1, "promote": 2}
+
+
+@pytest.mark.parametrize("policy", ["paired", "threshold"])
+def test_of_two_models_at_most_one_beats_the_other(policy: str) -> None:
+    """If A is promoted over B, then B is kept out by A; and the order of the examples changes nothing."""
+    gate = Gate.model_validate({"threshold": 0.0, "policy": policy})
+    rng = np.random.default_rng(0)
+    for table in TABLES:
+        a, b = pair(*table)
+        forward, backward = decide(a, b, gate), decide(b, a, gate)
+        assert "keep" in (forward.outcome, backward.outcome)
+        if forward.outcome != "keep":
+            assert backward.outcome == "keep"
+        order = rng.permutation(len(a.correct))
+        shuffled = decide(candidate(a.correct[order]), candidate(b.correct[order]), gate)
+        assert shuffled == forward
+
+
+def test_a_model_never_beats_itself() -> None:
+    """Whatever the policy lets pass, a tie keeps."""
+    for right in range(0, 101, 10):
+        model = candidate([True] * right + [False] * (100 - right))
+        for policy in ("paired", "threshold"):
+            gate = Gate.model_validate({"threshold": 0.0, "policy": policy, "alpha": 0.999})
+            assert decide(model, model, gate).outcome == "keep"
+
+
+@pytest.mark.parametrize("policy", ["paired", "threshold"])
+def test_being_right_more_often_never_hurts(policy: str) -> None:
+    """One more right answer of the challenger, or one more mistake of the champion, never worsens the verdict."""
+    gate = Gate.model_validate({"threshold": 0.6, "policy": policy, "min_improvement": 0.02, "alpha": 0.05})
+    for won, lost, both in TABLES:
+        rank = RANK[decide(*pair(won, lost, both, neither=20), gate).outcome]
+        assert RANK[decide(*pair(won + 1, lost, both, neither=19), gate).outcome] >= rank
+        assert RANK[decide(*pair(won, max(lost - 1, 0), both + min(lost, 1), neither=20), gate).outcome] >= rank
+
+
+@pytest.mark.parametrize(("won", "lost"), [(0, 0), (1, 0), (0, 1), (5, 5), (10, 3), (3, 10), (300, 250), (2000, 1900)])
+def test_mcnemar_is_the_exact_binomial_tail(won: int, lost: int) -> None:
+    """The p-value is the chance of so many heads of a fair coin, and the two sides share one outcome."""
+    assert mcnemar(won, lost) == pytest.approx(binom.sf(won - 1, won + lost, 0.5))
+    assert mcnemar(won, lost) + mcnemar(lost, won) == pytest.approx(1 + binom.pmf(won, won + lost, 0.5))
+
+
+def test_chance_alone_is_promoted_no_more_often_than_alpha_says() -> None:
+    """Of models that differ by chance only, at most alpha pass the paired gate."""
+    rng = np.random.default_rng(7)
+    promoted = 0
+    for _ in range(400):
+        ours, theirs = rng.random((2, 300)) < 0.8
+        promoted += decide(candidate(ours), candidate(theirs), Gate(threshold=0.0, alpha=0.1)).outcome == "promote"
+    # Binomial(400, 0.1) exceeds 59 once in a thousand times.
+    assert promoted <= 59
+    assert promoted >= 10
+
+
+@pytest.mark.parametrize(("won", "lost", "examples"), [(12, 10, 100), (60, 50, 1000), (30, 22, 360)])
+def test_the_hint_of_an_undecided_verdict_is_about_right(won: int, lost: int, examples: int) -> None:
+    """With as many examples as the hint says, the same gain is significant about four times in five."""
+    needed = examples_needed(won, lost, examples, 0.05)
+    assert needed > examples
+    rng = np.random.default_rng(1)
+    draws = rng.multinomial(needed, [won / examples, lost / examples, 1 - (won + lost) / examples], size=400)
+    power = np.mean([mcnemar(int(b), int(c)) <= 0.05 for b, c, _ in draws])
+    assert 0.72 < power < 0.88
+    verdict = decide(*pair(won, lost, examples - won - lost), PAIRED)
+    assert verdict.outcome == "undecided"
+    assert f"about {needed:,} test examples would tell" in verdict.reason
+
+
+def test_a_verdict_travels_as_json_with_its_digest() -> None:
+    """Reading back gives the same verdict and digest; another decision has another digest."""
+    verdict = decide(*pair(30, 5, 65), PAIRED)
+    assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
+    assert Verdict.model_validate_json(verdict.model_dump_json()).digest() == verdict.digest()
+    assert decide(*pair(30, 6, 64), PAIRED).digest() != verdict.digest()
+
+
+def test_the_gate_is_imported_without_heavy_libraries() -> None:
+    """Neither TensorFlow nor MLflow nor SciPy is loaded by importing the gate."""
+    code = (
+        "import sys, trainer.gate; print([m for m in ('tensorflow', 'keras', 'mlflow', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,1 @@
+"""The library: images in, a decided and registered classifier out. Keras, TFDS, MLflow; never Kubeflow."""

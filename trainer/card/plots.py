@@ -1,0 +1,218 @@
+"""The run card's pictures: learning curves, confusion matrix, reliability diagram. Each is returned as PNG bytes.
+
+Colours are Okabe and Ito's (2008), which people with the common colour-vision deficiencies can tell apart; in the
+matrix right and wrong differ in position too. Only matplotlib's object interface is used: no global figure, no
+backend to choose, and so nothing shared between two cards drawn at once.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
+
+from trainer.record import Epoch
+from trainer.scorecard import Bin
+
+Panel = Literal["accuracy", "loss"]
+
+PANELS: tuple[Panel, ...] = ("accuracy", "loss")
+
+PIXELS_PER_INCH = 192
+"""Twice the 96 of a CSS inch, so that the pictures stay sharp on a good screen."""
+
+MATRIX_LIMIT = 100
+"""More classes than this cannot be read in one matrix; then the worst-confused `WORST_CLASSES` are drawn."""
+WORST_CLASSES = 20
+
+_ANNOTATED = 25
+"""Up to this many classes the cells have room for their counts."""
+_LOG_RATIO = 20
+"""Losses that differ by more than this factor are drawn on a logarithmic axis."""
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one mode; `paper` None is transparent."""
+
+    paper: str | None
+    base: str
+    """What lies under the picture: matrix cells start from it."""
+    ink: str
+    faint: str
+    right: str
+    wrong: str
+
+
+LIGHT = Theme(paper=None, base="#ffffff", ink="#1f2430", faint="#d5d9e0", right="#0072b2", wrong="#d55e00")
+DARK = Theme(paper=None, base="#171b22", ink="#e3e7ee", faint="#3b424e", right="#56b4e9", wrong="#f0893e")
+PRINT = Theme(paper="#ffffff", base="#ffffff", ink="#1f2430", faint="#d5d9e0", right="#0072b2", wrong="#d55e00")
+"""For files that are shown on a ground nobody knows."""
+
+
+def curves(epochs: Sequence[Epoch], theme: Theme = PRINT, panels: Sequence[Panel] = PANELS) -> bytes:
+    """Accuracy and loss of training and validation over the epochs, side by side."""
+    figure = Figure(figsize=(5.2 * len(panels), 3.3), layout="constrained")
+    for number, panel in enumerate(panels):
+        _curve(figure.add_subplot(1, len(panels), number + 1), epochs, panel, theme)
+    return _png(figure, theme)
+
+
+def _curve(axes: Axes, epochs: Sequence[Epoch], panel: Panel, theme: Theme) -> None:
+    number = [e.epoch for e in epochs]
+    training = [getattr(e, panel) for e in epochs]
+    validation = [getattr(e, f"validation_{panel}") for e in epochs]
+    marker = "o" if len(epochs) <= 30 else ""
+    axes.plot(number, training, color=theme.right, marker=marker, markersize=3.5, linewidth=1.8, label="training")
+    axes.plot(
+        number, validation, color=theme.wrong, marker=marker, markersize=3.5, linewidth=1.8, linestyle="--",
+        label="validation",
+    )  # fmt: skip
+    values = [*training, *validation]
+    lowest, highest = min(values), max(values)
+    if panel == "loss" and lowest > 0 and highest > _LOG_RATIO * lowest:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+    elif highest - lowest < 0.02:
+        # One epoch, or a plateau: without some room around them, differences of nothing would fill the panel.
+        axes.set_ylim(lowest - 0.05, highest + 0.05)
+    if panel == "accuracy":
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %" if value <= 1 else ""))
+    axes.set_xlim(number[0] - 0.5, number[-1] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.set_title(panel.capitalize(), loc="left", color=theme.ink, fontsize=11, fontweight="bold")
+    axes.set_xlabel("epoch", color=theme.ink)
+    _dress(axes, theme)
+    axes.legend(frameon=False, labelcolor=theme.ink, loc="best", fontsize=9)
+
+
+def shown_classes(confusion: Sequence[Sequence[int]]) -> list[int]:
+    """Indices of the classes that `confusion_matrix` draws: all, or of very many the worst-confused ones.
+
+    Worst-confused: with the most examples lost to other classes or drawn from them.
+    """
+    counts = np.asarray(confusion)
+    if len(counts) <= MATRIX_LIMIT:
+        return list(range(len(counts)))
+    mistaken = counts.sum(axis=1) + counts.sum(axis=0) - 2 * np.diag(counts)
+    worst = np.argsort(-mistaken, kind="stable")[:WORST_CLASSES]
+    return sorted(int(index) for index in worst)
+
+
+def confusion_matrix(classes: Sequence[str], confusion: Sequence[Sequence[int]], theme: Theme = PRINT) -> bytes:
+    """Rows the true classes, columns the predictions; a cell's depth of colour is its share of the row.
+
+    The diagonal is drawn in one hue and the mistakes in another, these on a square-root scale that starts well above
+    nothing: one in a thousand is to be seen.
+    """
+    shown = shown_classes(confusion)
+    totals = np.asarray(confusion).sum(axis=1)[shown]
+    counts = np.asarray(confusion)[np.ix_(shown, shown)]
+    shares = counts / np.maximum(totals, 1)[:, None]
+    size = len(shown)
+
+    diagonal = np.eye(size, dtype=bool)
+    depth = np.where(diagonal, 0.85 * shares, np.where(counts, 0.18 + 0.82 * np.sqrt(shares), 0.0))[..., None]
+    hue = np.where(diagonal[..., None], to_rgb(theme.right), to_rgb(theme.wrong))
+    cells = (1 - depth) * np.asarray(to_rgb(theme.base)) + depth * hue
+
+    annotated = size <= _ANNOTATED
+    inches = size * (0.46 if annotated else 0.145)
+    font = 9.0 if annotated else 6.5
+    names = [_shortened(classes[index]) for index in shown]
+    margin = 0.75 + 0.011 * font * max(len(name) for name in names)
+    side = max(inches + margin, 3.2)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(cells, interpolation="nearest", aspect="equal")
+    axes.set_xticks(range(size), names, rotation=90 if max(map(len, names)) > 3 else 0, fontsize=font, parse_math=False)
+    axes.set_yticks(range(size), names, fontsize=font, parse_math=False)
+    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=theme.faint, linewidth=0.6 if annotated else 0.25)
+    axes.set_xlabel("predicted", color=theme.ink)
+    axes.set_ylabel("true", color=theme.ink)
+    axes.tick_params(which="both", length=0, colors=theme.ink)
+    axes.spines[:].set_visible(False)
+    if annotated:
+        _annotate(axes, counts, cells, theme)
+    return _png(figure, theme)
+
+
+def _annotate(axes: Axes, counts: Any, cells: Any, theme: Theme) -> None:
+    """Write each count into its cell, black or white by the cell's relative luminance (ITU-R BT.709 weights)."""
+    digits = len(str(counts.max()))
+    size = 9.0 if digits <= 4 else 7.0
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        bright = float(cells[row, column] @ (0.2126, 0.7152, 0.0722)) > 0.5
+        axes.text(
+            column, row, str(counts[row, column]), ha="center", va="center", fontsize=size,
+            color="#101318" if bright else "#ffffff",
+        )  # fmt: skip
+
+
+def reliability(bins: Sequence[Bin], theme: Theme = PRINT) -> bytes:
+    """How often the model is right (bars) against how sure it was (lines), and how many examples say so."""
+    percent = FuncFormatter(lambda value, _: f"{100 * value:.0f} %")
+    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    left = [b.lower for b in bins]
+    width = [b.upper - b.lower for b in bins]
+    upper.bar(left, [b.accuracy for b in bins], width, align="edge", color=theme.right, alpha=0.7, label="accuracy")
+    upper.hlines(
+        [b.confidence for b in bins], left, [b.upper for b in bins], color=theme.wrong, linewidth=2.2,
+        label="confidence",
+    )  # fmt: skip
+    upper.plot([0, 1], [0, 1], color=theme.ink, linewidth=0.9, linestyle=":", label="perfect calibration")
+    upper.set_ylim(0, 1.02)
+    upper.set_ylabel("accuracy", color=theme.ink)
+    upper.yaxis.set_major_formatter(percent)
+    lower.bar(left, [b.count for b in bins], width, align="edge", color=theme.right, alpha=0.4)
+    # Most examples of a good model lie in the last bin; linear bars would hide all the others.
+    lower.set_yscale("symlog", linthresh=1)
+    lower.yaxis.set_major_formatter(ScalarFormatter())
+    lower.set_xlim(0, 1)
+    lower.set_ylabel("examples", color=theme.ink)
+    lower.set_xlabel("confidence", color=theme.ink)
+    lower.xaxis.set_major_formatter(percent)
+    for axes in (upper, lower):
+        _dress(axes, theme)
+    upper.legend(
+        frameon=False, labelcolor=theme.ink, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=9,
+        borderaxespad=0.2,
+    )  # fmt: skip
+    return _png(figure, theme)
+
+
+def _dress(axes: Axes, theme: Theme) -> None:
+    axes.set_facecolor("none")
+    axes.grid(axis="y", color=theme.faint, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=theme.ink, labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(theme.faint)
+
+
+def _shortened(name: str, limit: int = 18) -> str:
+    # Control characters have no glyph, and a line break would push a label into its neighbour.
+    flat = "".join(c if c.isprintable() else " " for c in name)
+    return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
+
+
+def _png(figure: Figure, theme: Theme) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A class name in a script that the font lacks shows as boxes in the picture; the tables have it in full.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH, facecolor=theme.paper or "none")
+    return buffer.getvalue()

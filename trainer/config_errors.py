@@ -1,0 +1,67 @@
+"""Turns pydantic's findings about a recipe into one message a person can act on."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from trainer.errors import nearest
+
+
+def explain(error: ValidationError, root: type[BaseModel], name: str) -> tuple[str, str]:
+    """Message and remedy for all findings in `error`: which key, what was received, what is valid."""
+    lines = [_line(finding, root) for finding in error.errors(include_url=False)]
+    noun = "problem" if len(lines) == 1 else "problems"
+    return f"{name} has {len(lines)} {noun}:\n" + "\n".join(f"  {line}" for line in lines), (
+        "Mend the recipe, or override a value with --set section.key=value."
+    )
+
+
+def _line(finding: Any, root: type[BaseModel]) -> str:
+    owner, path = _walk(root, finding["loc"])
+    key = ".".join(path)
+    kind, received = finding["type"], finding["input"]
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key. {nearest(path[-1], owner.model_fields)}"
+    if kind == "missing":
+        return f"{key}: missing, and it has no default."
+    if kind == "union_tag_not_found":
+        return f"{key}: missing the key 'name'. Known: {finding['ctx']['discriminator']}."
+    if kind == "union_tag_invalid":
+        known = [tag.strip(" '") for tag in finding["ctx"]["expected_tags"].split(",")]
+        return f"{key}.name: received {finding['ctx']['tag']!r}. {nearest(finding['ctx']['tag'], known)}"
+    if kind == "literal_error":
+        known = list(get_args(owner.model_fields[path[-1]].annotation)) if path[-1] in owner.model_fields else []
+        words = [str(word) for word in known]
+        return f"{key}: received {received!r}. {nearest(str(received), words) if words else finding['msg']}"
+    if kind == "value_error":
+        return f"{key}: {finding['ctx']['error']}"
+    return f"{key}: received {received!r}. {finding['msg']}."
+
+
+def _walk(root: type[BaseModel], loc: tuple[Any, ...]) -> tuple[type[BaseModel], list[str]]:
+    """The model that owns the last key of a location, and the location as the recipe's author wrote it.
+
+    Pydantic puts the tag of a chosen union member into the location ("train", "optimizer", "sgd", "momentum"); the
+    author never wrote it there.
+    """
+    owner, path = root, []
+    members: list[type[BaseModel]] = []
+    for part in map(str, loc):
+        tagged = [m for m in members if part in get_args(m.model_fields["name"].annotation)]
+        if tagged:
+            owner, members = tagged[0], []
+            continue
+        path.append(part)
+        field = owner.model_fields.get(part)
+        if field is None:
+            break
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            if part != str(loc[-1]):
+                owner = annotation
+        else:
+            members = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+            members = [m for m in members if "name" in m.model_fields]
+    return owner, path

@@ -1,0 +1,98 @@
+"""The one decoder: preparation, training, evaluation and prediction all see an image through `decode`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+Pixels = NDArray[np.uint8]
+"""(height, width, 3), red, green, blue, 0 to 255."""
+
+MAX_PIXELS = 100_000_000
+"""A header that announces more is refused before anything is decoded: 300 MB of pixels."""
+MIN_SIDE = 8
+"""Smaller is a tracking pixel or a spacer, not a photograph."""
+
+# Pillow warns at 89 megapixels; ours is the limit that counts, and a warning in a log helps nobody.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class BadImage(ValueError):
+    """An image that cannot be used. The message is the reason, in words that fit after "left out:"."""
+
+
+def decode(payload: bytes) -> Pixels:
+    """Pixels (H, W, 3) of an encoded image.
+
+    EXIF orientation is applied, the first frame of an animation taken, grey, palette, CMYK and 16-bit grey converted,
+    and what is transparent shows white, as a viewer would show it.
+
+    Errors: BadImage.
+    """
+    if not payload:
+        raise BadImage("the file is empty")
+    try:
+        with Image.open(io.BytesIO(payload)) as image:
+            _check_size(image.width, image.height)
+            return np.array(_to_rgb(_upright(image)))
+    except BadImage:
+        raise
+    except UnidentifiedImageError:
+        raise BadImage("not an image of a known format") from None
+    except Image.DecompressionBombError:
+        raise BadImage(f"more than {MAX_PIXELS // 1_000_000} megapixels") from None
+    except MemoryError:
+        raise BadImage("too large for the memory of this machine") from None
+    except Exception as error:  # Pillow's plugins raise anything from struct.error to SyntaxError on broken files
+        raise BadImage(f"truncated or corrupt ({_first_line(error)})") from None
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise BadImage(f"{width}×{height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels")
+    if min(width, height) < MIN_SIDE:
+        raise BadImage(f"{width}×{height} pixels, smaller than {MIN_SIDE} on a side")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    return ImageOps.exif_transpose(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips at 255 and would give a white picture.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise BadImage("32 bits per pixel, whose range is not known")
+    if image.has_transparency_data:
+        overlay = image.convert("RGBA")
+        white = Image.new("RGBA", overlay.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, overlay).convert("RGB")
+    return image.convert("RGB")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def identity(pixels: Pixels) -> str:
+    """What an example is, wherever it lies and however it is compressed: SHA-256 of shape and pixels."""
+    digest = hashlib.sha256(struct.pack("<3I", *pixels.shape))
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def resize(pixels: Pixels, size: int) -> Pixels:
+    """Pixels (H, W, 3) to (size, size, 3), bilinear with antialiasing; the aspect ratio gives way."""
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    return np.array(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))

@@ -1,0 +1,79 @@
+"""Every error a user can cause or meet, as one tree.
+
+    InceptionError              what was wrong, what was received, what to do
+    ├── RecipeError             a recipe that is missing, unreadable or says something impossible   (wrong use)
+    ├── UsageError              a command called with something it cannot take                     (wrong use)
+    ├── DataError               a source or an image that cannot be used
+    ├── StateError              a state folder that cannot be read or written, a disk that is full
+    ├── TrainingError           a training that diverged or cannot go on
+    ├── EvaluationError         answers that are no probabilities, or scores on different examples
+    ├── RegistryError           a model, version or alias that is not there, or a registry out of reach
+    │   └── LedgerConflict      somebody else wrote the promotion ledger first
+    └── StepFailed              a pipeline step ended without saying why
+
+Each carries a `remedy`. The command line prints message and remedy, never a traceback, unless `--debug` is given.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InceptionError(Exception):
+    """The root. `exit_status` is what the `inception` command ends with when nothing catches the error."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.remedy}" if self.remedy else self.message
+
+
+class RecipeError(InceptionError):
+    exit_status = 2
+
+
+class UsageError(InceptionError):
+    exit_status = 2
+
+
+class DataError(InceptionError):
+    pass
+
+
+class StateError(InceptionError):
+    pass
+
+
+class TrainingError(InceptionError):
+    pass
+
+
+class EvaluationError(InceptionError):
+    pass
+
+
+class RegistryError(InceptionError):
+    pass
+
+
+class LedgerConflict(RegistryError):
+    pass
+
+
+class StepFailed(InceptionError):
+    pass
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the known word nearest to `word`, or all of them where none is near."""
+    choices = sorted(known)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Known: {', '.join(choices)}." if choices else "None are known."

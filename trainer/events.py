@@ -1,0 +1,44 @@
+"""Live progress: what a step says while it works.
+
+Every event becomes a line on standard output (the pod's log) and, where `INCEPTION_EVENTS` names a file, a JSON line
+in it, which is how the command line draws progress for steps that run as processes of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+EVENTS_VARIABLE = "INCEPTION_EVENTS"
+
+
+def emit(kind: str, line: str = "", **fields: Any) -> None:
+    """Say that something happened.
+
+    Args:
+        kind: `step`, `progress`, `epoch`, `note` or `outcome`.
+        line: the event in words, for logs; an event without words is for the screen only.
+        fields: its figures; JSON values.
+    """
+    if line:
+        print(line, flush=True)
+        sys.stdout.flush()
+    path = os.environ.get(EVENTS_VARIABLE)
+    if not path:
+        return
+    event = {"kind": kind, "line": line, "at": time.time(), **fields}
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(event) + "\n")
+
+
+def note(line: str) -> None:
+    """Something the user should know, in words."""
+    emit("note", line)
+
+
+def progress(step: str, done: int, total: int | None, unit: str) -> None:
+    """How far a step has come; not logged, only drawn."""
+    emit("progress", step=step, done=done, total=total, unit=unit)

@@ -1,0 +1,60 @@
+"""The verb `predict`: what a registered model says of image files, with nothing but the registered model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer import tracking
+from trainer.errors import DataError, RegistryError
+from trainer.state import State
+from trainer.steps import stay_inside
+
+
+def predict(state: State, name: str, version: str, images: list[Path], top: int) -> list[dict[str, Any]]:
+    """Classify images.
+
+    Args:
+        state: the state folder.
+        name: the registered model.
+        version: its version.
+        images: files to classify; any size, any common format.
+        top: how many of the likeliest classes to name.
+
+    Returns, per image, `{"image": path, "classes": [{"class", "probability"}, …]}`, likeliest first.
+    Errors: DataError (a file that is no image), RegistryError (a model that cannot be loaded).
+    """
+    pixels = [_read(path) for path in images]  # before the model, which takes seconds to load
+    stay_inside(state)
+    tracking.connect(state)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    uri = f"models:/{name}/{version}"
+    try:
+        model = mlflow.pyfunc.load_model(uri)
+    except (MlflowException, OSError) as error:
+        raise RegistryError(f"{uri} cannot be loaded: {error}.", "See that its artifacts are there.") from error
+    classes = model.metadata.metadata["classes"]
+    answers = []
+    for path, image in zip(images, pixels, strict=True):
+        probabilities = np.asarray(model.predict(image[None]))[0]
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        guesses = [{"class": classes[i], "probability": round(float(probabilities[i]), 6)} for i in best]
+        answers.append({"image": str(path), "classes": guesses})
+    return answers
+
+
+def _read(path: Path) -> Any:
+    from trainer.data.images import BadImage, decode
+
+    try:
+        return decode(path.read_bytes())
+    except BadImage as reason:
+        raise DataError(
+            f"{path} cannot be classified: {reason}.", "Give image files: PNG, JPEG, WebP, GIF, BMP."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from None

@@ -1,0 +1,209 @@
+"""The run record: one JSON document per step in one folder per run key, and one folder per tick (pipeline run).
+
+The exit handler is handed no outputs, so every step leaves its part here and `report` reads it. A step that finds
+its own document complete has nothing left to do: that is how a killed run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trainer.errors import StateError
+from trainer.gate import Verdict
+from trainer.scorecard import Scorecard
+from trainer.state import State, reported, write_atomically
+
+Decision = Literal["work", "skip"]
+Result = Literal["promoted", "kept", "undecided", "skipped", "failed"]
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Checked(Document):
+    """What `check` found: the run key and its parts, and whether there is work."""
+
+    decision: Decision
+    reason: str
+    run_key: str
+    fingerprint: str
+    config_digest: str
+    code_digest: str
+    recipe: str
+    """Canonical JSON, overrides applied."""
+    source: dict[str, str | int]
+    """The source in words: address, number of files, bytes."""
+    at: datetime
+
+
+class Rejected(Document):
+    path: str
+    reason: str
+
+
+class Prepared(Document):
+    """What `prepare` made: a summary of the prepared dataset's manifest."""
+
+    fingerprint: str
+    path: str
+    classes: list[str]
+    counts: dict[str, list[int]]
+    """Examples per split (`train`, `validation`, `test`) and class."""
+    identity_digests: dict[str, str]
+    """Digest over the sorted example identities of each split."""
+    rejected: list[Rejected]
+    """The first hundred images that were left out."""
+    rejected_total: int
+    seconds: float
+
+
+class Epoch(Document):
+    epoch: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+
+
+class Trained(Document):
+    """What `train` made: the logged model and how it came about."""
+
+    model_uri: str
+    mlflow_run_id: str
+    experiment_id: str
+    variant: str
+    image_size: int
+    parameters: int
+    """Parameters of the exported network (auxiliary classifiers left out)."""
+    training_parameters: int
+    epochs: list[Epoch]
+    precision: str
+    device: str
+    seconds: float
+    resumed_from_epoch: int | None
+    versions: dict[str, str]
+
+
+class Evaluated(Document):
+    """What `evaluate` measured on the frozen test examples."""
+
+    challenger: Scorecard
+    champion: Scorecard | None
+    champion_version: str | None
+    worst_mistakes: list[str]
+    """Picture files in the record's folder, worst first."""
+
+
+class Registered(Document):
+    name: str
+    version: str
+    created: bool
+    """False: this run key had a version already."""
+
+
+class Promoted(Document):
+    result: Literal["promoted", "kept", "undecided"]
+    verdict: Verdict
+    version: str
+    champion_before: str | None
+    champion_after: str | None
+    ledger_entry: int | None
+    at: datetime
+
+
+class Failure(Document):
+    step: str
+    message: str
+    remedy: str
+    traceback: str
+    at: datetime
+
+
+class Outcome(Document):
+    """How one tick ended: what the command line prints and `--json` gives."""
+
+    tick: str
+    result: Result
+    reason: str
+    model: str | None
+    version: str | None
+    accuracy: float | None
+    champion: str | None
+    run_key: str | None
+    fingerprint: str | None
+    mlflow_run_id: str | None
+    card: str | None
+    """Path of the run card (HTML)."""
+    failed_step: str | None
+    remedy: str
+    seconds: float | None
+
+
+D = TypeVar("D", bound=Document)
+
+NAMES: dict[type[Document], str] = {
+    Checked: "check",
+    Prepared: "prepare",
+    Trained: "train",
+    Evaluated: "evaluate",
+    Registered: "register",
+    Promoted: "promote",
+    Failure: "failure",
+    Outcome: "outcome",
+}
+
+
+def write(folder: Path, document: Document) -> None:
+    """Put a document into a record's or a tick's folder. Errors: StateError."""
+    write_atomically(folder / f"{NAMES[type(document)]}.json", document.model_dump_json(indent=2) + "\n")
+
+
+def find(folder: Path, kind: type[D]) -> D | None:
+    """A document, or None where the step has not left one (or left one that an older version wrote)."""
+    path = folder / f"{NAMES[kind]}.json"
+    try:
+        with reported(path):
+            text = path.read_text(encoding="utf-8")
+    except StateError:
+        if path.exists():
+            raise
+        return None
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError:
+        return None
+
+
+def read(folder: Path, kind: type[D]) -> D:
+    """A document that must be there. Errors: StateError."""
+    document = find(folder, kind)
+    if document is None:
+        raise StateError(
+            f"The run record {folder} has no readable {NAMES[kind]}.json.",
+            "Run again: the step that writes it will do its work anew.",
+        )
+    return document
+
+
+def run_key_of(state: State, tick: str) -> str | None:
+    """The run key a tick worked on; None where it failed before it knew."""
+    checked = find(state.tick(tick), Checked)
+    return checked.run_key if checked else None
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def as_json(document: Document) -> dict[str, object]:
+    result: dict[str, object] = json.loads(document.model_dump_json())
+    return result

@@ -1,0 +1,91 @@
+"""What lies behind NAME, NAME@alias or NAME/version, with the evidence that belongs to it."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from trainer.errors import RegistryError, UsageError, nearest
+from trainer.registry.protocol import CHAMPION, RUN_KEY_TAG, VERDICT_TAG, ModelVersion, Registry, unknown_model
+
+_REFERENCE = re.compile(r"(?P<name>[^@/\s]+)(?:@(?P<alias>[^@/\s]+)|/(?P<version>[^@/\s]+))?")
+
+
+class Found(BaseModel):
+    """A model version as users ask for it; what older versions did not record is None."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    name: str
+    version: str
+    aliases: list[str]
+    model_uri: str
+    """Address of the artifact."""
+    load_uri: str
+    """What `mlflow.pyfunc.load_model` takes."""
+    accuracy: float | None
+    """On the frozen test examples, when it was made."""
+    verdict: str | None
+    """`promoted`, `kept` or `undecided`; None where the run has not come that far."""
+    verdict_reason: str | None
+    verdict_digest: str | None
+    fingerprint: str | None
+    run_key: str | None
+    run_id: str
+    tags: dict[str, str]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, found: ModelVersion) -> Found:
+        tags = found.tags
+        accuracy = tags.get("test_accuracy")
+        return cls(
+            name=found.name,
+            version=found.version,
+            aliases=found.aliases,
+            model_uri=found.model_uri,
+            load_uri=f"models:/{found.name}/{found.version}",
+            accuracy=float(accuracy) if accuracy else None,
+            verdict=tags.get(VERDICT_TAG),
+            verdict_reason=tags.get("verdict_reason"),
+            verdict_digest=tags.get("verdict_digest"),
+            fingerprint=tags.get("fingerprint"),
+            run_key=tags.get(RUN_KEY_TAG),
+            run_id=found.run_id,
+            tags=tags,
+            created_at=found.created_at,
+        )
+
+
+def lookup(registry: Registry, reference: str) -> Found:
+    """Find a model version.
+
+    Args:
+        registry: where to look.
+        reference: `NAME` (its champion), `NAME@champion`, `NAME@challenger` or `NAME/3`; the form
+            `models:/NAME@champion` that MLflow uses is understood too.
+
+    Errors: UsageError (not such a reference), RegistryError (no such model, alias or version).
+    """
+    match = _REFERENCE.fullmatch(reference.removeprefix("models:/"))
+    if match is None:
+        raise UsageError(f"Received the model {reference!r}.", "Write NAME, NAME@champion, NAME@challenger or NAME/3.")
+    name, version = match["name"], match["version"]
+    known = registry.names()
+    if name not in known:
+        raise unknown_model(name, known)
+    return Found.of(registry.get(name, version or _behind(registry, name, match["alias"] or CHAMPION)))
+
+
+def _behind(registry: Registry, name: str, alias: str) -> str:
+    version = registry.alias(name, alias)
+    if version is not None:
+        return version
+    known = {one for found in registry.versions(name) for one in found.aliases}
+    if alias == CHAMPION:
+        message = f"{name!r} has no champion: no version has been promoted yet."
+    else:
+        message = f"{name!r} has no alias {alias!r}. {nearest(alias, known)}"
+    raise RegistryError(message, f"See `inception models`; a version is named as {name}/1.")

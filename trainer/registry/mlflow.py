@@ -1,0 +1,230 @@
+"""The registry in MLflow, on SQLite or behind a server.
+
+MLflow is imported when a registry is opened, not with this module. Passing troubles (a locked database, a server that
+is down or answers 500) are tried again with growing pauses, by this module alone: MLflow's own retries would repeat
+the making of a version blindly, while here a first try that had worked after all is found by its run key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+
+from trainer.errors import RegistryError
+from trainer.registry.protocol import RUN_KEY_TAG, ModelVersion, unknown_model, unknown_version
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+_PAGE = 200
+_MISSING = "RESOURCE_DOES_NOT_EXIST"
+_RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+
+
+class MlflowRegistry:
+    """The registry at an MLflow address: `sqlite:///…/mlflow.db` or `http://…`.
+
+    Args:
+        uri: the address.
+        patience: seconds for which passing troubles are tried again.
+
+    Errors: RegistryError.
+    """
+
+    def __init__(self, uri: str, patience: float = PATIENCE) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow.tracking import MlflowClient
+
+        self.uri = uri
+        self._patience = patience
+        self._client: Any = self._call(lambda: MlflowClient(tracking_uri=uri, registry_uri=uri))
+
+    def names(self) -> list[str]:
+        found = self._pages(lambda token: self._client.search_registered_models(max_results=_PAGE, page_token=token))
+        return sorted(str(model.name) for model in found)
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        return self._search(self._known(name), f"name = '{name}'")
+
+    def get(self, name: str, version: str) -> ModelVersion:
+        model = self._known(name)
+        # MLflow would call a version that is no number an invalid parameter.
+        found = (
+            self._unless_missing(lambda: self._client.get_model_version(name, version)) if version.isdigit() else None
+        )
+        if found is None:
+            raise unknown_version(name, version, (one.version for one in self.versions(name)))
+        return _as_version(found, model)
+
+    def find_by_run_key(self, name: str, run_key: str) -> ModelVersion | None:
+        model = self._model(name)
+        if model is None:
+            return None
+        found = self._search(model, f"name = '{name}' and tags.{RUN_KEY_TAG} = '{run_key}'")
+        return found[0] if found else None
+
+    def create_version(self, name: str, model_uri: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+        self._call(lambda: self._create_model(name))
+        tries = 0
+
+        def create() -> ModelVersion:
+            nonlocal tries
+            tries += 1
+            made = self.find_by_run_key(name, tags.get(RUN_KEY_TAG, "")) if tries > 1 else None
+            return made or _as_version(
+                self._client.create_model_version(name, source=model_uri, run_id=run_id, tags=dict(tags)), None
+            )
+
+        with _process_wide(self.uri):
+            return self._call(create)
+
+    def delete_version(self, name: str, version: str) -> None:
+        self.get(name, version)
+        self._unless_missing(lambda: self._client.delete_model_version(name, version))
+
+    def set_tags(self, name: str, version: str, tags: Mapping[str, str]) -> None:
+        self.get(name, version)
+
+        def set_all() -> None:
+            for key, value in tags.items():
+                self._client.set_model_version_tag(name, version, key, value)
+
+        self._call(set_all)
+
+    def alias(self, name: str, alias: str) -> str | None:
+        return _aliases(self._model(name)).get(alias)
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        self.get(name, version)
+        self._call(lambda: self._client.set_registered_model_alias(name, alias, version))
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        self._known(name)
+        self._call(lambda: self._client.delete_registered_model_alias(name, alias))
+
+    def _model(self, name: str) -> Any | None:
+        return self._unless_missing(lambda: self._client.get_registered_model(name))
+
+    def _known(self, name: str) -> Any:
+        model = self._model(name)
+        if model is None:
+            raise unknown_model(name, self.names())
+        return model
+
+    def _create_model(self, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _search(self, model: Any, query: str) -> list[ModelVersion]:
+        found = self._pages(
+            lambda token: self._client.search_model_versions(query, max_results=_PAGE, page_token=token)
+        )
+        return sorted((_as_version(one, model) for one in found), key=lambda one: int(one.version))
+
+    def _pages(self, fetch: Callable[[str | None], Any]) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            page = self._call(partial(fetch, token))
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _unless_missing(self, deed: Callable[[], T]) -> T | None:
+        from mlflow.exceptions import MlflowException
+
+        def do() -> T | None:
+            try:
+                return deed()
+            except MlflowException as error:
+                if error.error_code == _MISSING:
+                    return None
+                raise
+
+        return self._call(do)
+
+    def _call(self, deed: Callable[[], T]) -> T:
+        """Do something at the registry, patiently. Errors: RegistryError."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        retrying = Retrying(
+            retry=retry_if_exception(self._passes),
+            wait=wait_exponential_jitter(initial=0.25, max=8.0),
+            stop=stop_after_delay(self._patience),
+            reraise=True,
+        )
+        try:
+            with _no_other_retries():
+                return retrying(deed)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            if self._passes(error):
+                raise RegistryError(
+                    f"The MLflow registry at {self.uri} is out of reach: {error}.",
+                    "See that it runs and answers, then run again: what was done stays done.",
+                ) from error
+            raise RegistryError(
+                f"The MLflow registry at {self.uri} refused: {error}.",
+                "See that MLFLOW_TRACKING_URI, or the state folder, names a registry that you may write to.",
+            ) from error
+
+    def _passes(self, error: BaseException) -> bool:
+        code = getattr(error, "error_code", None)
+        # A server's 500s and refused connections all come as INTERNAL_ERROR; SQLite says so for final troubles.
+        server = self.uri.startswith("http")
+        return code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED") or (server and code == "INTERNAL_ERROR")
+
+
+@contextmanager
+def _no_other_retries() -> Iterator[None]:
+    before = os.environ.get(_RETRIES_VARIABLE)
+    os.environ[_RETRIES_VARIABLE] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_RETRIES_VARIABLE, None)
+        else:
+            os.environ[_RETRIES_VARIABLE] = before
+
+
+@contextmanager
+def _process_wide(uri: str) -> Iterator[None]:
+    """MLflow's SQL store looks a `models:/m-…` source up at the process's tracking address, not at the client's."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+def _aliases(model: Any | None) -> dict[str, str]:
+    """MLflow gives versions as numbers from SQLite and as text from a server."""
+    return {alias: str(version) for alias, version in model.aliases.items()} if model is not None else {}
+
+
+def _as_version(found: Any, model: Any | None) -> ModelVersion:
+    version = str(found.version)
+    return ModelVersion(
+        name=found.name,
+        version=version,
+        model_uri=found.source,
+        run_id=found.run_id or "",
+        tags=dict(found.tags),
+        aliases=sorted(alias for alias, at in _aliases(model).items() if at == version),
+        created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+    )

@@ -1,0 +1,134 @@
+"""Where everything of one installation lies, and how files get there: written beside, then renamed.
+
+One folder (`.inception/` unless told otherwise) holds all that the project ever writes; deleting it forgets
+everything.
+
+    mlflow.db, artifacts/        MLflow: runs, registry, logged models (where no server is given)
+    data/<fingerprint>/          prepared datasets
+    checkpoints/<run key>/       training under way
+    runs/<run key>/              run records: one JSON document per step, predictions, the run card
+    ticks/<tick>/                one folder per pipeline run: what it was asked, how it ended
+    ledger/<model>.json          the order of promotions
+    logs/                        everything the steps of each local run printed
+    cache/, kfp/                 file digests, libraries' caches, the local orchestrator's own files
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.errors import StateError
+
+DEFAULT_ROOT = ".inception"
+
+
+@dataclass(frozen=True)
+class State:
+    root: Path
+
+    @classmethod
+    def open(cls, root: str | Path) -> State:
+        """Make the folder if need be and see that it can be written. Errors: StateError."""
+        path = Path(root).absolute()
+        with reported(path):
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        return cls(path)
+
+    def data(self, fingerprint: str) -> Path:
+        return self.root / "data" / fingerprint
+
+    def failed_data(self, fingerprint: str) -> Path:
+        """Where a preparation that failed says why; the prepared dataset itself is there whole or not at all."""
+        return self.root / "data" / f"{fingerprint}.failed"
+
+    def checkpoints(self, run_key: str) -> Path:
+        return self.root / "checkpoints" / run_key
+
+    def run(self, run_key: str) -> Path:
+        return self.root / "runs" / run_key
+
+    def tick(self, tick: str) -> Path:
+        return self.root / "ticks" / tick
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def ledger(self, model: str) -> Path:
+        return self.root / "ledger" / f"{model}.json"
+
+    @property
+    def tfds(self) -> Path:
+        return self.root / "tfds"
+
+    @property
+    def digests(self) -> Path:
+        return self.root / "cache" / "digests.db"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def mlflow_database(self) -> Path:
+        return self.root / "mlflow.db"
+
+    @property
+    def pipeline_root(self) -> Path:
+        return self.root / "kfp"
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals about `path` into a StateError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def storage_error(error: OSError, path: Path | str) -> StateError:
+    """The StateError for a failed read or write, with the remedy that fits."""
+    where = error.filename or path
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StateError(
+            f"No space is left to write {where}.",
+            "Free some space, or put the state elsewhere with --state DIR. The next run goes on where this one stopped.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StateError(
+            f"{where} may not be written: {error.strerror}.",
+            "Give write permission, or choose a folder with --state DIR.",
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return StateError(
+            f"{where} is not a folder that can hold the state.",
+            "Move that file away, or choose a folder with --state DIR.",
+        )
+    return StateError(f"{where} cannot be used: {error.strerror or error}.", "Choose another folder with --state DIR.")
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a file so that it is there whole or not at all, even after a crash. Errors: StateError."""
+    payload = content.encode() if isinstance(content, str) else content
+    with reported(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(beside, 0o644)
+            os.replace(beside, path)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise

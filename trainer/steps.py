@@ -1,0 +1,94 @@
+"""What every pipeline step has around its verb: the state folder, progress, and failures that say what to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from trainer import record
+from trainer.errors import InceptionError
+from trainer.events import emit
+from trainer.state import State, storage_error
+
+INTERRUPTED = 130
+
+
+@contextmanager
+def step(name: str, root: str, *, tick: str = "", run_key: str = "", fingerprint: str = "") -> Iterator[State]:
+    """Run one step.
+
+    A failure becomes a `Failure` document, one clear message on the log and a non-zero exit; the traceback goes into
+    the document. What was done stays done: the next run goes on from it.
+
+    A step is given no more than the orchestrator's cache may know of it, so the identity it has says where its failure
+    is recorded: a run key, a data fingerprint, or else the tick.
+
+    Args:
+        name: the step's name in the pipeline.
+        root: the state folder.
+        tick: id of the pipeline run.
+        run_key: identity of the work.
+        fingerprint: identity of the data.
+    """
+    started = time.monotonic()
+    emit("step", f"{name} …", step=name, status="started", run_key=run_key, tick=tick)
+    state: State | None = None
+    where: Path | None = None
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        state = State.open(root)
+        where = state.run(run_key) if run_key else state.failed_data(fingerprint) if fingerprint else state.tick(tick)
+        stay_inside(state)
+        yield state
+    except KeyboardInterrupt:
+        _fail(where, name, InceptionError(f"{name} was interrupted.", "Run again: it goes on from here."))
+        raise SystemExit(INTERRUPTED) from None
+    except OSError as error:
+        _fail(where, name, storage_error(error, root))
+        raise SystemExit(1) from None
+    except Exception as error:
+        _fail(where, name, error)
+        raise SystemExit(1) from None
+    seconds = time.monotonic() - started
+    emit("step", f"{name} done in {seconds:.1f} s", step=name, status="done", seconds=seconds)
+
+
+def _as_interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def stay_inside(state: State) -> None:
+    """Libraries keep caches and settings in the home folder unless told otherwise; ours keep to the state folder."""
+    cache = state.root / "cache"
+    for variable, folder in (("KERAS_HOME", "keras"), ("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "xdg")):
+        os.environ.setdefault(variable, str(cache / folder))
+        Path(os.environ[variable]).mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def _fail(where: Path | None, name: str, error: Exception) -> None:
+    known = error if isinstance(error, InceptionError) else None
+    message = known.message if known else f"{name} met an unexpected {type(error).__name__}: {error}"
+    remedy = (
+        known.remedy if known else "Run again with --debug for the traceback; if it comes back, report it with that."
+    )
+    failure = record.Failure(
+        step=name,
+        message=message,
+        remedy=remedy,
+        traceback="".join(traceback.format_exception(error)),
+        at=record.now(),
+    )
+    emit("step", f"{name} failed: {message}\n{remedy}", step=name, status="failed", failure=record.as_json(failure))
+    if where is None:
+        return
+    try:
+        record.write(where, failure)
+    except InceptionError as error_while_recording:
+        emit("note", f"the failure could not be recorded: {error_while_recording}")

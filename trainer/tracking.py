@@ -1,0 +1,221 @@
+"""The only file that opens an MLflow run.
+
+Where `MLFLOW_TRACKING_URI` names a server, that server is used; else SQLite and files in the state folder. Where
+`MLFLOW_RUN_ID` hands a run over (Kubeflow's own MLflow integration does), the training joins it and leaves its end to
+whoever opened it; else a run of its own is opened, and a killed training finds it again by its run key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.errors import RegistryError
+from trainer.state import State
+
+if TYPE_CHECKING:
+    import keras
+    from mlflow.models import ModelSignature
+
+RUN_KEY_TAG = "run_key"
+_PARAM_VALUE_LIMIT = 500
+
+
+def tracking_uri(state: State) -> str:
+    """Address of the MLflow store in use."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state.mlflow_database}"
+
+
+def connect(state: State) -> str:
+    """Point MLflow at the store in use; every verb that talks to MLflow calls this first. Returns the address."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    uri = tracking_uri(state)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return uri
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open MLflow run."""
+
+    run_id: str
+    experiment_id: str
+    joined: bool
+    """True where the environment handed the run over."""
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Parameters, nested tables flattened with dots. A resumed run says the same ones again."""
+        import mlflow
+
+        flat = {key: str(value)[:_PARAM_VALUE_LIMIT] for key, value in flatten(params).items()}
+        mlflow.log_params(flat, run_id=self.run_id)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        import mlflow
+
+        mlflow.log_metrics(dict(metrics), step=step, run_id=self.run_id)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        import mlflow
+
+        client = mlflow.MlflowClient()
+        for key, value in tags.items():
+            client.set_tag(self.run_id, key, value)
+
+    def log_model(
+        self,
+        model: keras.Model,
+        signature: ModelSignature,
+        input_example: Any,
+        requirements: Sequence[str],
+        metadata: Mapping[str, Any],
+    ) -> str:
+        """Log a Keras model that loads with plain `mlflow.pyfunc.load_model`. Returns its `models:/m-…` address.
+
+        The requirements are given because inferring them would import everything again, for 10 to 25 seconds.
+        """
+        import mlflow
+
+        info = mlflow.tensorflow.log_model(
+            model,
+            name="model",
+            signature=signature,
+            input_example=input_example,
+            pip_requirements=list(requirements),
+            metadata=dict(metadata),
+        )
+        return str(info.model_uri)
+
+
+@contextmanager
+def open_run(state: State, experiment: str, run_key: str, name: str) -> Iterator[Run]:
+    """The MLflow run of a training: handed over, found again by run key, or new.
+
+    Errors: RegistryError where the tracking server cannot be reached.
+    """
+    connect(state)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    handed_over = os.environ.get("MLFLOW_RUN_ID")
+    try:
+        if handed_over:
+            active = mlflow.start_run(run_id=handed_over)
+        else:
+            experiment_id = _experiment(state, experiment)
+            active = mlflow.start_run(
+                run_id=_unfinished(experiment_id, run_key),
+                experiment_id=experiment_id,
+                run_name=name,
+                tags={RUN_KEY_TAG: run_key},
+            )
+    except MlflowException as error:
+        raise RegistryError(
+            f"The MLflow store at {tracking_uri(state)} refused to open a run: {error}.",
+            "See that the server answers and that MLFLOW_TRACKING_URI names it.",
+        ) from error
+    run = Run(active.info.run_id, active.info.experiment_id, joined=bool(handed_over))
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        if run.joined:
+            mlflow.end_run("RUNNING")
+        else:
+            mlflow.end_run(status)
+
+
+def log_files(state: State, run_id: str, paths: Sequence[Path], folder: str) -> None:
+    """Put files among a run's artifacts, under `folder`. Errors: RegistryError."""
+    connect(state)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = mlflow.MlflowClient()
+    try:
+        for path in paths:
+            client.log_artifact(run_id, str(path), folder)
+    except (MlflowException, OSError) as error:
+        raise RegistryError(
+            f"The files of run {run_id} could not be logged to {tracking_uri(state)}: {error}.",
+            "See that the artifact store can be written; the files are still in the run record.",
+        ) from error
+
+
+def log_card(state: State, run_id: str, paths: Sequence[Path]) -> None:
+    """Put a run card's files among a run's artifacts. Errors: RegistryError."""
+    log_files(state, run_id, paths, "card")
+
+
+def log_metrics(state: State, run_id: str, metrics: Mapping[str, float]) -> None:
+    """Add figures to a run that has ended."""
+    connect(state)
+    import mlflow
+
+    mlflow.log_metrics(dict(metrics), run_id=run_id)
+
+
+def download(state: State, model_uri: str, destination: Path) -> Path:
+    """Fetch a logged model's files. Returns their folder. Errors: RegistryError."""
+    connect(state)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    destination.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=str(destination)))
+    except (MlflowException, OSError) as error:
+        raise RegistryError(
+            f"The model {model_uri} cannot be fetched from {tracking_uri(state)}: {error}.",
+            "See that its artifacts were not deleted.",
+        ) from error
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"train": {"epochs": 3}}` as `{"train.epochs": 3}`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _experiment(state: State, name: str) -> str:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        # A server decides for itself where artifacts lie; the embedded store would put them into the working folder.
+        location = None if os.environ.get("MLFLOW_TRACKING_URI") else state.artifacts.as_uri()
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # somebody else made it in between
+            if found is None:
+                raise
+    return str(found.experiment_id)
+
+
+def _unfinished(experiment_id: str, run_key: str) -> str | None:
+    """The run of an earlier try at the same work, which was killed or failed."""
+    import mlflow
+
+    runs = mlflow.MlflowClient().search_runs(
+        [experiment_id], f"tags.{RUN_KEY_TAG} = '{run_key}' and status != 'FINISHED'", max_results=1
+    )
+    return str(runs[0].info.run_id) if runs else None

@@ -1,0 +1,1 @@
+"""The parts of one training: precision, schedule, optimiser, objective, the compiled step, checkpoints."""
