@@ -47,7 +47,7 @@ types: $(BIN)/.made-dev ## Check types.
 	@$(BIN)/mypy
 
 docs: $(BIN)/.made-dev ## Write the generated reference pages anew.
-	@$(BIN)/python -m tests.house.generated
+	@$(BIN)/python docs/generate.py
 
 lock: ## Resolve the dependencies anew (needs uv).
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \

@@ -19,7 +19,7 @@ def check(recipe: str, root: str, tick: str, variant: str, epochs: int, threshol
         force: train again although nothing changed.
 
     Outputs:
-        Output: `work` or `skip`. Its name is not free: `kfp.local` resolves a condition's task output by this name only.
+        Output: `work` or `skip`. Its name is not free: `kfp.local` finds a condition's output by this name only.
         run_key, fingerprint: identity of the work, and of its data.
         data, recipe: the resolved `[data]` section and the resolved recipe, as canonical JSON.
     """

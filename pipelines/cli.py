@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from trainer.errors import InceptionError
+from trainer.events import DEBUG_VARIABLE
 
 INTERRUPTED = 130
 
@@ -72,12 +73,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _status(arguments: list[str]) -> int:
-    debug = "--debug" in arguments or bool(os.environ.get("INCEPTION_DEBUG"))
+    debug = "--debug" in arguments or bool(os.environ.get(DEBUG_VARIABLE))
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"  # the steps of a run are processes of their own
     as_json = "--json" in arguments
     try:
-        cli.main(args=arguments, prog_name="inception", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        # What `ctx.exit` was called with comes back as the value; a command that ends by itself gives None.
+        status = cli.main(args=arguments, prog_name="inception", standalone_mode=False)
     except click.ClickException as error:
         error.show(sys.stderr)
         _say_json(as_json, error.format_message(), "Run the command with --help.")
@@ -103,7 +105,7 @@ def _status(arguments: list[str]) -> int:
             as_json,
         )
         return 1
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def _say(message: str, remedy: str, as_json: bool) -> None:

@@ -51,7 +51,8 @@ class Progress:
                 self._detail[step] = ""
         elif kind == "progress":
             self._detail[step] = _in_words(event)
-        if event["line"] and kind != "outcome" and not (self._live and kind == "step"):
+        said_elsewhere = kind == "outcome" or (kind == "step" and self._live and event["status"] != "failed")
+        if event["line"] and not said_elsewhere:
             self._console.print(Text("  " + event["line"] if self._live else event["line"]), soft_wrap=True)
 
     def _table(self) -> Table:

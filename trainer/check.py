@@ -7,7 +7,7 @@ the code that computes says; when a version with that key has been decided, ther
 from __future__ import annotations
 
 import hashlib
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import requires
 from pathlib import Path
 
 from trainer import record
@@ -19,7 +19,7 @@ from trainer.registry.protocol import Ledger, ModelVersion, Registry
 from trainer.state import State
 
 KEY_LENGTH = 16
-COMPUTING_CODE = ("models", "data", "training", "prepare.py", "train.py", "config.py")
+COMPUTING_CODE = ("models", "data", "training", "prepare.py", "train.py", "sections.py")
 """What decides the figures; how they are reported, registered and shown does not."""
 
 
@@ -74,11 +74,8 @@ def code_digest() -> str:
         path = root / part
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
             digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-    try:
-        # Read from the project's own metadata, because the image of this step has no TensorFlow to ask.
-        digest.update("\n".join(sorted(requires("inception-retrain") or [])).encode())
-    except PackageNotFoundError:
-        pass
+    # Read from the project's own metadata, because the image of this step has no TensorFlow to ask.
+    digest.update("\n".join(sorted(requires("inception-retrain") or [])).encode())
     return digest.hexdigest()[:KEY_LENGTH]
 
 
@@ -101,7 +98,7 @@ def _why_work(versions: list[ModelVersion], parts: dict[str, str], force: bool) 
     if not versions:
         return "Work to do: there is no version of this model yet."
     newest = max(versions, key=lambda v: int(v.version))
-    words = {"fingerprint": "images", "config_digest": "recipe", "code_digest": "code"}
+    words = {"fingerprint": "data", "config_digest": "recipe", "code_digest": "code"}
     changed = [word for part, word in words.items() if newest.tags.get(part) != parts[part]]
     if not changed:
         return f"Work to do: version {newest.version} was made but not decided yet."

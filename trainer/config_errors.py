@@ -27,7 +27,7 @@ def _line(finding: Any, root: type[BaseModel]) -> str:
     if kind == "missing":
         return f"{key}: missing, and it has no default."
     if kind == "union_tag_not_found":
-        return f"{key}: missing the key 'name'. Known: {finding['ctx']['discriminator']}."
+        return f"{key}: missing the key 'name'. {nearest('', _names(owner.model_fields[path[-1]].annotation))}"
     if kind == "union_tag_invalid":
         known = [tag.strip(" '") for tag in finding["ctx"]["expected_tags"].split(",")]
         return f"{key}.name: received {finding['ctx']['tag']!r}. {nearest(finding['ctx']['tag'], known)}"
@@ -62,6 +62,15 @@ def _walk(root: type[BaseModel], loc: tuple[Any, ...]) -> tuple[type[BaseModel],
             if part != str(loc[-1]):
                 owner = annotation
         else:
-            members = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
-            members = [m for m in members if "name" in m.model_fields]
+            members = _members(annotation)
     return owner, path
+
+
+def _members(annotation: Any) -> list[type[BaseModel]]:
+    """The models of a union that are told apart by their `name`."""
+    members = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+    return [member for member in members if "name" in member.model_fields]
+
+
+def _names(annotation: Any) -> list[str]:
+    return [name for member in _members(annotation) for name in get_args(member.model_fields["name"].annotation)]

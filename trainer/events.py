@@ -13,6 +13,8 @@ import time
 from typing import Any
 
 EVENTS_VARIABLE = "INCEPTION_EVENTS"
+DEBUG_VARIABLE = "INCEPTION_DEBUG"
+"""Set: errors show their tracebacks."""
 
 
 def emit(kind: str, line: str = "", **fields: Any) -> None:

@@ -162,7 +162,7 @@ def _improvement(challenger: Candidate, champion: Candidate | None, policy: conf
         return _not_applicable("improvement", limit, "There is no champion to improve on.")
     examples = len(challenger.correct)
     gained = int(challenger.correct.sum()) - int(champion.correct.sum())
-    # Counted in whole examples; the small allowance keeps 0.29 × 100 = 28.999… from asking for one more.
+    # Counted in whole examples; the small allowance keeps 0.07 × 100 = 7.000…1 from asking for an eighth.
     met = gained > 0 and gained >= limit * examples - 1e-6
     ours, theirs = challenger.scorecard.accuracy, champion.scorecard.accuracy
     if met:

@@ -172,13 +172,13 @@ def find(folder: Path, kind: type[D]) -> D | None:
     path = folder / f"{NAMES[kind]}.json"
     try:
         with reported(path):
-            text = path.read_text(encoding="utf-8")
+            content = path.read_bytes()
     except StateError:
         if path.exists():
             raise
         return None
     try:
-        return kind.model_validate_json(text)
+        return kind.model_validate_json(content)
     except ValidationError:
         return None
 

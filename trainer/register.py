@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from filelock import FileLock
-
 from trainer import record
 from trainer.events import note
+from trainer.registry.locks import held
 from trainer.registry.protocol import CHALLENGER, RUN_KEY_TAG, ModelVersion, Registry
-from trainer.state import State, reported
+from trainer.state import State
 
 
 def register(
@@ -38,11 +37,8 @@ def register(
     Errors: RegistryError, StateError.
     """
     tags = _tags(trained, evaluated, checked, prepared) | dict(lineage or {})
-    lock = state.ledger(name).with_name(f".{name}.register.lock")
-    with reported(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            version, created = _only_version(registry, name, trained, checked.run_key, tags)
+    with held(state.ledger(name).with_name(f".{name}.register.lock")):
+        version, created = _only_version(registry, name, trained, checked.run_key, tags)
     if not created:
         registry.set_tags(name, version.version, {key: tags[key] for key in tags if version.tags.get(key) != tags[key]})
     registry.set_alias(name, CHALLENGER, version.version)

@@ -64,23 +64,28 @@ def gather(state: State, tick: str, status: str) -> Material:
     checked, own_failure = document(at, Checked), document(at, Failure)
     if checked is None:
         failure = own_failure or _stopped("check", status)
-        harmed = damaged(at, {Checked: checked, Failure: own_failure})
-        return Material(tick, "failed", failure.message, at, failure=failure, damaged=harmed)
+        return Material(tick, "failed", failure.message, at, failure=failure, damaged=damaged({Checked: at}))
 
-    run = state.run(checked.run_key)
-    prepared, trained, evaluated = document(run, Prepared), document(run, Trained), document(run, Evaluated)
-    registered, promoted = document(run, Registered), document(run, Promoted)
+    run, data = state.run(checked.run_key), state.data(checked.fingerprint)
+    evaluated, promoted = document(run, Evaluated), document(run, Promoted)
     known = Material(
-        tick, "skipped", checked.reason, run, checked, prepared, trained, evaluated, registered, promoted,
+        tick,
+        "skipped",
+        checked.reason,
+        run,
+        checked=checked,
+        prepared=document(data, Prepared),
+        trained=document(run, Trained),
+        evaluated=evaluated,
+        registered=document(run, Registered),
+        promoted=promoted,
         mistakes=read_mistakes(run, evaluated),
-        damaged=damaged(
-            run,
-            {Prepared: prepared, Trained: trained, Evaluated: evaluated, Registered: registered, Promoted: promoted},
-        ),
-    )  # fmt: skip
+        damaged=damaged({Prepared: data, Trained: run, Evaluated: run, Registered: run, Promoted: run}),
+    )
     if checked.decision == "skip" and own_failure is None:
         return known if promoted else replace(known, folder=at)
-    failed = own_failure or document(run, Failure)
+    # A step is given the run key, or the fingerprint, or the tick, and that is where it leaves its failure.
+    failed = own_failure or document(run, Failure) or document(state.failed_data(checked.fingerprint), Failure)
     # A promotion that is older than this run is an earlier try's, unless this run came through and let it stand.
     if failed is None and promoted is not None and (status == SUCCEEDED or promoted.at >= checked.at):
         return replace(known, result=promoted.result, reason=promoted.verdict.reason)

@@ -27,6 +27,11 @@ from trainer.errors import StateError
 
 DEFAULT_ROOT = ".inception"
 
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+STORAGE_REFUSALS = (*_NO_SPACE, *_NO_PERMISSION)
+"""What the operating system says when it is the storage that will not do."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -34,12 +39,16 @@ class State:
 
     @classmethod
     def open(cls, root: str | Path) -> State:
-        """Make the folder if need be and see that it can be written. Errors: StateError."""
+        """Make the folder if need be, see that it can be written, and keep libraries' caches in it too.
+
+        Errors: StateError.
+        """
         path = Path(root).absolute()
         with reported(path):
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path):
                 pass
+            _stay_inside(path / "cache")
         return cls(path)
 
     def data(self, fingerprint: str) -> Path:
@@ -86,6 +95,14 @@ class State:
         return self.root / "kfp"
 
 
+def _stay_inside(cache: Path) -> None:
+    """Libraries write settings and caches into the home folder unless told otherwise, before they are imported."""
+    for variable, folder in (("KERAS_HOME", "keras"), ("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "xdg")):
+        os.environ.setdefault(variable, str(cache / folder))
+        Path(os.environ[variable]).mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
 @contextmanager
 def reported(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals about `path` into a StateError that says what to do."""
@@ -98,12 +115,12 @@ def reported(path: Path) -> Iterator[None]:
 def storage_error(error: OSError, path: Path | str) -> StateError:
     """The StateError for a failed read or write, with the remedy that fits."""
     where = error.filename or path
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in _NO_SPACE:
         return StateError(
             f"No space is left to write {where}.",
-            "Free some space, or put the state elsewhere with --state DIR. The next run goes on where this one stopped.",
+            "Free some space, or put the state elsewhere with --state DIR. The next run goes on from here.",
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in _NO_PERMISSION:
         return StateError(
             f"{where} may not be written: {error.strerror}.",
             "Give write permission, or choose a folder with --state DIR.",

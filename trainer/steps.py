@@ -13,8 +13,8 @@ from types import FrameType
 
 from trainer import record
 from trainer.errors import InceptionError
-from trainer.events import emit
-from trainer.state import State, storage_error
+from trainer.events import DEBUG_VARIABLE, emit
+from trainer.state import STORAGE_REFUSALS, State, storage_error
 
 INTERRUPTED = 130
 
@@ -44,13 +44,14 @@ def step(name: str, root: str, *, tick: str = "", run_key: str = "", fingerprint
     try:
         state = State.open(root)
         where = state.run(run_key) if run_key else state.failed_data(fingerprint) if fingerprint else state.tick(tick)
-        stay_inside(state)
         yield state
-    except KeyboardInterrupt:
-        _fail(where, name, InceptionError(f"{name} was interrupted.", "Run again: it goes on from here."))
+    except KeyboardInterrupt as interrupt:
+        _fail(where, name, InceptionError(f"{name} was interrupted.", "Run again: it goes on from here."), interrupt)
         raise SystemExit(INTERRUPTED) from None
     except OSError as error:
-        _fail(where, name, storage_error(error, root))
+        # A connection that was refused is an OSError too, and none of the state folder's.
+        refused = error.errno in STORAGE_REFUSALS
+        _fail(where, name, storage_error(error, root) if refused else error, error)
         raise SystemExit(1) from None
     except Exception as error:
         _fail(where, name, error)
@@ -63,16 +64,9 @@ def _as_interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def stay_inside(state: State) -> None:
-    """Libraries keep caches and settings in the home folder unless told otherwise; ours keep to the state folder."""
-    cache = state.root / "cache"
-    for variable, folder in (("KERAS_HOME", "keras"), ("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "xdg")):
-        os.environ.setdefault(variable, str(cache / folder))
-        Path(os.environ[variable]).mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-
-def _fail(where: Path | None, name: str, error: Exception) -> None:
+def _fail(where: Path | None, name: str, error: Exception, cause: BaseException | None = None) -> None:
+    if cause is not None and cause is not error:
+        error.__cause__ = cause
     known = error if isinstance(error, InceptionError) else None
     message = known.message if known else f"{name} met an unexpected {type(error).__name__}: {error}"
     remedy = (
@@ -85,7 +79,10 @@ def _fail(where: Path | None, name: str, error: Exception) -> None:
         traceback="".join(traceback.format_exception(error)),
         at=record.now(),
     )
-    emit("step", f"{name} failed: {message}\n{remedy}", step=name, status="failed", failure=record.as_json(failure))
+    line = f"{name} failed: {message}\n{remedy}"
+    if os.environ.get(DEBUG_VARIABLE):
+        line += f"\n{failure.traceback}"
+    emit("step", line, step=name, status="failed", failure=record.as_json(failure))
     if where is None:
         return
     try:

@@ -27,7 +27,11 @@ _PARAM_VALUE_LIMIT = 500
 
 def tracking_uri(state: State) -> str:
     """Address of the MLflow store in use."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state.mlflow_database}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _embedded(state)
+
+
+def _embedded(state: State) -> str:
+    return f"sqlite:///{state.mlflow_database}"
 
 
 def connect(state: State) -> str:
@@ -201,7 +205,8 @@ def _experiment(state: State, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         # A server decides for itself where artifacts lie; the embedded store would put them into the working folder.
-        location = None if os.environ.get("MLFLOW_TRACKING_URI") else state.artifacts.as_uri()
+        # That the variable is set says nothing: MLflow sets it itself, for its child processes.
+        location = state.artifacts.as_uri() if tracking_uri(state) == _embedded(state) else None
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException:

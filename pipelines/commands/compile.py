@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import click
@@ -20,15 +19,10 @@ def compile_(output: Path | None) -> None:
     Example:
       inception compile -o retrain.yaml
     """
-    from kfp import compiler
-
-    from pipelines.retrain import retrain
+    from pipelines.compiling import compiled_text
     from trainer.state import write_atomically
 
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "retrain.yaml"
-        compiler.Compiler().compile(retrain, str(file))
-        text = file.read_text(encoding="utf-8")
+    text = compiled_text()
     if output is None:
         click.echo(text, nl=False)
     else:

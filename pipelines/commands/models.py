@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from pipelines.commands import options
 
 if TYPE_CHECKING:
     from trainer.registry.lookup import Found
+    from trainer.registry.protocol import ModelVersion
 
 
 @click.command()
@@ -33,22 +34,7 @@ def models(root: Path, as_json: bool) -> None:
     from trainer.state import State
 
     registry = opened_registry(State.open(root))
-    rows = []
-    for name in registry.names():
-        versions = registry.versions(name)
-        by_alias = {alias: version for version in versions for alias in version.aliases}
-        rows.append(
-            {
-                "name": name,
-                "versions": len(versions),
-                **{
-                    alias: {"version": found.version, "accuracy": _number(found.tags.get("test_accuracy"))}
-                    if (found := by_alias.get(alias))
-                    else None
-                    for alias in (CHAMPION, CHALLENGER)
-                },
-            }
-        )
+    rows = [_row(name, registry.versions(name)) for name in registry.names()]
     if as_json:
         options.say_json({"models": rows})
         return
@@ -57,8 +43,7 @@ def models(root: Path, as_json: bool) -> None:
         return
     table = Table("model", "versions", CHAMPION, CHALLENGER, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        cells = [_version_in_words(row[alias]) for alias in (CHAMPION, CHALLENGER)]
-        table.add_row(*(Text(str(cell)) for cell in (row["name"], row["versions"], *cells)))
+        table.add_row(Text(row["name"]), str(row["versions"]), _in_words(row[CHAMPION]), _in_words(row[CHALLENGER]))
     Console().print(table)
 
 
@@ -77,10 +62,6 @@ def lookup(reference: str, root: Path, as_json: bool) -> None:
       inception lookup digits@champion --json
       inception lookup digits/3
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from trainer.registry import opened_registry
     from trainer.registry.lookup import lookup as verb
     from trainer.state import State
@@ -89,21 +70,42 @@ def lookup(reference: str, root: Path, as_json: bool) -> None:
     if as_json:
         options.say_json(found.model_dump(mode="json"))
         return
-    table = Table.grid(padding=(0, 2))
     for label, value in _rows(found):
-        table.add_row(Text(label, "dim"), Text(value))
-    Console(highlight=False).print(table)
+        click.echo(f"{click.style(f'{label:<22}', dim=True)}{value}")
 
 
 def _rows(found: Found) -> list[tuple[str, str]]:
-    return [(label.replace("_", " "), str(value)) for label, value in found.model_dump(mode="json").items() if value]
+    """What a person asks first; the rest of the tags follows, all but the recipe, which fills a screen."""
+    shown = {"run_key", "fingerprint", "test_accuracy", "verdict", "verdict_reason", "verdict_digest", "recipe"}
+    rows = [
+        ("model", f"{found.name} version {found.version}"),
+        ("aliases", ", ".join(found.aliases) or "none"),
+        ("verdict", found.verdict or "not decided yet"),
+        ("", found.verdict_reason),
+        ("accuracy", f"{found.accuracy:.4f}" if found.accuracy is not None else None),
+        ("made", f"{found.created_at:%Y-%m-%d %H:%M} UTC"),
+        ("load with", found.load_uri),
+        ("artifact", found.model_uri),
+        ("MLflow run", found.run_id),
+        ("run key", found.run_key),
+        ("data fingerprint", found.fingerprint),
+    ]
+    rows += [(tag.replace("_", " "), value) for tag, value in sorted(found.tags.items()) if tag not in shown]
+    return [(label, value) for label, value in rows if value]
 
 
-def _number(text: str | None) -> float | None:
-    return float(text) if text else None
+def _row(name: str, versions: list[ModelVersion]) -> dict[str, Any]:
+    from trainer.registry.protocol import CHALLENGER, CHAMPION
+
+    row: dict[str, Any] = {"name": name, "versions": len(versions), CHAMPION: None, CHALLENGER: None}
+    for version in versions:
+        accuracy = version.tags.get("test_accuracy")
+        shown = {"version": version.version, "accuracy": float(accuracy) if accuracy else None}
+        row |= {alias: shown for alias in version.aliases if alias in row}
+    return row
 
 
-def _version_in_words(version: dict[str, object] | None) -> str:
+def _in_words(version: dict[str, Any] | None) -> str:
     if version is None:
         return "none"
     accuracy = version["accuracy"]

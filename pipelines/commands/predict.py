@@ -29,13 +29,15 @@ def predict(reference: str, images: tuple[Path, ...], top: int, root: Path, as_j
     from rich.text import Text
 
     from trainer.predict import predict as verb
+    from trainer.quiet import hushed
     from trainer.registry import opened_registry
     from trainer.registry.lookup import lookup
     from trainer.state import State
 
     state = State.open(root)
     found = lookup(opened_registry(state), reference)
-    answers = verb(state, found.name, found.version, list(images), top)
+    with hushed():
+        answers = verb(state, found.name, found.version, list(images), top)
     if as_json:
         options.say_json({"model": found.name, "version": found.version, "images": answers})
         return

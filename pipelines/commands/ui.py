@@ -37,4 +37,4 @@ def ui(host: str, port: int, root: Path) -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     arguments = ["-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     store = ["--backend-store-uri", tracking_uri(state), "--default-artifact-root", state.artifacts.as_uri()]
-    os.execv(sys.executable, [sys.executable, *arguments, *store])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, *arguments, *store])

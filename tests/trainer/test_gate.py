@@ -56,7 +56,7 @@ def rulings(verdict: Verdict) -> dict[str, str]:
         (40, 0, 30, 30, {"threshold": 0.70}, "promote", "significant"),
         (5, 0, 95, 0, {"min_improvement": 0.05}, "promote", "significant"),
         (5, 0, 95, 0, {"min_improvement": 0.051}, "keep", "less than the 0.0510 asked for"),
-        (29, 0, 71, 0, {"min_improvement": 0.29}, "promote", "significant"),
+        (7, 0, 93, 0, {"min_improvement": 0.07}, "promote", "significant"),
         (1, 0, 99, 0, {"min_improvement": 0.05}, "keep", "less than"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
 from trainer.card.material import STEPS, Material
@@ -137,8 +138,8 @@ def training(m: Material) -> list[tuple[str, str]]:
     ]
     if best is not None:
         rows.insert(3, ("Best validation", f"{percent(best.validation_accuracy)} in epoch {best.epoch}"))
-        speed = sum(epoch.images_per_second for epoch in t.epochs) / len(t.epochs)
-        rows.append(("Speed", f"{speed:,.0f} images/s"))
+        # The first epoch compiles; the median is the speed of all the others.
+        rows.append(("Speed", f"{median(epoch.images_per_second for epoch in t.epochs):,.0f} images/s"))
     return rows
 
 
@@ -175,7 +176,7 @@ def lineage(m: Material) -> list[tuple[str, str]]:
             ("Data fingerprint", m.checked.fingerprint),
             ("Recipe digest", m.checked.config_digest),
             ("Code digest", m.checked.code_digest),
-            ("Source", ", ".join(f"{key} {value}" for key, value in m.checked.source.items())),
+            ("Source", "; ".join(f"{key}: {value}" for key, value in m.checked.source.items())),
             ("Checked", moment(m.checked.at)),
         ]
     if m.trained:

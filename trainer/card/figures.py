@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.card.material import Material
-from trainer.card.numbers import NOTHING, Change, drop, number, percent, points, wilson
+from trainer.card.numbers import NO_CHANGE, NOTHING, Change, drop, number, percent, points, wilson
 from trainer.scorecard import Scorecard
 
 
@@ -43,41 +43,46 @@ def figures(m: Material) -> list[FigureRow]:
     if m.evaluated is None:
         return []
     ours, theirs = m.evaluated.challenger, m.evaluated.champion
-    table = [
-        ("Accuracy", "share of the test examples answered right; 95 % interval in brackets", "accuracy"),
-        ("Top-5 accuracy", "the true class is among the five likeliest", "top5_accuracy"),
-        ("Mean precision", "over the classes: how often an answer is right", "macro_precision"),
-        ("Mean recall", "over the classes: how much of a class is found", "macro_recall"),
-        ("Mean F1", "over the classes: harmonic mean of the two", "macro_f1"),
-    ]
-    rows = [
-        FigureRow(
-            name,
-            meaning,
-            _share(ours, attribute),
-            _share(theirs, attribute),
-            points(getattr(ours, attribute), getattr(theirs, attribute, None)),
-        )
-        for name, meaning, attribute in table
-        if getattr(ours, attribute) is not None
-    ]
-    for name, meaning, attribute in (
-        ("Log loss", "nats per example; lower is better", "log_loss"),
-        ("Calibration error", "mean gap between confidence and accuracy; lower is better", "calibration_error"),
-    ):
+    rows = []
+    for name, meaning, attribute in _SHARES:
         mine, other = getattr(ours, attribute), getattr(theirs, attribute, None)
-        rows.append(FigureRow(name, meaning, f"{mine:.4f}", number(other), drop(mine, other)))
-    return rows
+        if mine is not None:
+            rows.append(FigureRow(name, meaning, percent(mine), _percent(other), points(mine, other)))
+    for name, meaning, attribute in _LOWER_IS_BETTER:
+        mine, other = getattr(ours, attribute), getattr(theirs, attribute, None)
+        rows.append(FigureRow(name, meaning, number(mine), number(other), drop(mine, other)))
+    interval = FigureRow(
+        "Accuracy, 95 %",
+        "interval that holds the true accuracy, with this many examples",
+        _interval(ours),
+        _interval(theirs),
+        NO_CHANGE,
+    )
+    return [rows[0], interval, *rows[1:]]
 
 
-def _share(card: Scorecard | None, attribute: str) -> str:
-    value = getattr(card, attribute, None)
-    if card is None or value is None:
+_SHARES = (
+    ("Accuracy", "share of the test examples answered right", "accuracy"),
+    ("Top-5 accuracy", "the true class is among the five likeliest", "top5_accuracy"),
+    ("Mean precision", "over the classes: how often an answer is right", "macro_precision"),
+    ("Mean recall", "over the classes: how much of a class is found", "macro_recall"),
+    ("Mean F1", "over the classes: harmonic mean of the two", "macro_f1"),
+)
+_LOWER_IS_BETTER = (
+    ("Log loss", "nats per example; lower is better", "log_loss"),
+    ("Calibration error", "mean gap between confidence and accuracy; lower is better", "calibration_error"),
+)
+
+
+def _interval(card: Scorecard | None) -> str:
+    if card is None:
         return NOTHING
-    if attribute != "accuracy":
-        return percent(value)
     low, high = wilson(card.accuracy, card.examples)
-    return f"{percent(value)} ({100 * low:.1f}–{100 * high:.1f})"
+    return f"{100 * low:.1f}–{100 * high:.1f} %"
+
+
+def _percent(share: float | None) -> str:
+    return NOTHING if share is None else percent(share)
 
 
 def class_rows(m: Material) -> list[ClassRow]:

@@ -147,7 +147,11 @@ def _confusion(m: Material) -> Values:
 def _calibration(m: Material) -> Values:
     assert m.evaluated is not None
     card = m.evaluated.challenger
-    return {"picture_of_bins": _both(partial(plots.reliability, card.reliability)), "error": card.calibration_error}
+    return {
+        "picture_of_bins": _both(partial(plots.reliability, card.reliability)),
+        "error": card.calibration_error,
+        "few": plots.FEW,
+    }
 
 
 def _classes(m: Material) -> Values:

@@ -101,12 +101,12 @@ def document(folder: Path, kind: type[D]) -> D | None:
         return None
 
 
-def damaged(folder: Path, kinds: Mapping[type[Document], Document | None]) -> frozenset[str]:
-    """Steps whose file is in the folder although reading it gave nothing."""
+def damaged(folders: Mapping[type[Document], Path]) -> frozenset[str]:
+    """Steps whose document is in its folder and cannot be read."""
     return frozenset(
         record.NAMES[kind]
-        for kind, found in kinds.items()
-        if found is None and (folder / f"{record.NAMES[kind]}.json").exists()
+        for kind, folder in folders.items()
+        if (folder / f"{record.NAMES[kind]}.json").exists() and document(folder, kind) is None
     )
 
 

@@ -22,6 +22,9 @@ class Change:
     direction: Direction
 
 
+NO_CHANGE = Change(NOTHING, "")
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
@@ -61,7 +64,7 @@ def signed(value: float, digits: int) -> str:
 def points(ours: float, theirs: float | None) -> Change:
     """The change of a share, in percentage points."""
     if theirs is None:
-        return Change(NOTHING, "")
+        return NO_CHANGE
     change = round(100 * (ours - theirs), 2) or 0.0  # never a negative nothing
     return Change(signed(change, 2), "better" if change > 0 else "worse" if change < 0 else "same")
 
@@ -69,6 +72,6 @@ def points(ours: float, theirs: float | None) -> Change:
 def drop(ours: float, theirs: float | None) -> Change:
     """The change of a figure that is better when lower."""
     if theirs is None:
-        return Change(NOTHING, "")
+        return NO_CHANGE
     change = round(ours - theirs, 4) or 0.0
     return Change(signed(change, 4), "better" if change < 0 else "worse" if change > 0 else "same")

@@ -33,6 +33,9 @@ MATRIX_LIMIT = 100
 """More classes than this cannot be read in one matrix; then the worst-confused `WORST_CLASSES` are drawn."""
 WORST_CLASSES = 20
 
+FEW = 20
+"""A bin with fewer examples than this is drawn pale: its accuracy is anybody's guess."""
+
 _ANNOTATED = 25
 """Up to this many classes the cells have room for their counts."""
 _LOG_RATIO = 20
@@ -134,15 +137,16 @@ def confusion_matrix(classes: Sequence[str], confusion: Sequence[Sequence[int]],
     side = max(inches + margin, 3.2)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(cells, interpolation="nearest", aspect="equal")
+    axes.imshow((255 * cells).astype(np.uint8), interpolation="nearest", aspect="equal")
     axes.set_xticks(range(size), names, rotation=90 if max(map(len, names)) > 3 else 0, fontsize=font, parse_math=False)
     axes.set_yticks(range(size), names, fontsize=font, parse_math=False)
-    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color=theme.faint, linewidth=0.6 if annotated else 0.25)
+    edges = np.arange(size + 1) - 0.5
+    thickness = 0.6 if annotated else 0.25
+    axes.vlines(edges, edges[0], edges[-1], color=theme.faint, linewidth=thickness)
+    axes.hlines(edges, edges[0], edges[-1], color=theme.faint, linewidth=thickness)
     axes.set_xlabel("predicted", color=theme.ink)
     axes.set_ylabel("true", color=theme.ink)
-    axes.tick_params(which="both", length=0, colors=theme.ink)
+    axes.tick_params(length=0, colors=theme.ink)
     axes.spines[:].set_visible(False)
     if annotated:
         _annotate(axes, counts, cells, theme)
@@ -168,7 +172,9 @@ def reliability(bins: Sequence[Bin], theme: Theme = PRINT) -> bytes:
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     left = [b.lower for b in bins]
     width = [b.upper - b.lower for b in bins]
-    upper.bar(left, [b.accuracy for b in bins], width, align="edge", color=theme.right, alpha=0.7, label="accuracy")
+    colours = [(theme.right, 0.75 if b.count >= FEW else 0.3) for b in bins]
+    upper.bar(left, [b.accuracy for b in bins], width, align="edge", color=colours)
+    upper.bar([0], [0], color=theme.right, alpha=0.75, label="accuracy")  # the legend's, whatever the first bin's tone
     upper.hlines(
         [b.confidence for b in bins], left, [b.upper for b in bins], color=theme.wrong, linewidth=2.2,
         label="confidence",

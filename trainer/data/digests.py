@@ -32,8 +32,9 @@ class FileFact:
     @classmethod
     def of(cls, path: str | Path) -> FileFact:
         """Errors: OSError."""
-        stat = os.stat(path)
-        return cls(os.path.abspath(path), stat.st_size, stat.st_mtime_ns)
+        file = Path(path)
+        stat = file.stat()
+        return cls(str(file.absolute()), stat.st_size, stat.st_mtime_ns)
 
 
 def digests(files: Sequence[FileFact], database: Path) -> list[str]:
@@ -64,7 +65,7 @@ def _digests(files: Sequence[FileFact], database: Path) -> list[str]:
             for file, digest in zip(fresh, pool.map(_hash, fresh), strict=True):
                 known[file] = digest
         rows = [
-            (file.path, file.size, file.mtime_ns, known[file])
+            (os.fsencode(file.path), file.size, file.mtime_ns, known[file])
             for file in fresh
             if known[file] != UNREADABLE and file.mtime_ns < since
         ]
@@ -82,7 +83,7 @@ def _opened(database: Path) -> Iterator[sqlite3.Connection]:
         with connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS digests"
-                " (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
+                " (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
             )
         yield connection
     finally:
@@ -91,18 +92,19 @@ def _opened(database: Path) -> Iterator[sqlite3.Connection]:
 
 def _known(connection: sqlite3.Connection, files: Sequence[FileFact]) -> Iterable[tuple[FileFact, str]]:
     for start in range(0, len(files), LOOKUP):
-        part = {file.path: file for file in files[start : start + LOOKUP]}
+        part = {os.fsencode(file.path): file for file in files[start : start + LOOKUP]}
         marks = ",".join("?" * len(part))
         for path, size, mtime_ns, digest in connection.execute(
             f"SELECT path, size, mtime_ns, sha256 FROM digests WHERE path IN ({marks})", list(part)
         ):
-            if (file := part[path]) == FileFact(path, size, mtime_ns):
+            file = part[path]
+            if (file.size, file.mtime_ns) == (size, mtime_ns):
                 yield file, digest
 
 
 def _hash(file: FileFact) -> str:
     try:
-        with open(file.path, "rb") as content:
+        with Path(file.path).open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
     except OSError:
         return UNREADABLE

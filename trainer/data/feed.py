@@ -157,7 +157,9 @@ def ordered(
         indices = np.arange(int(start), min(int(start) + batch_size, count))
         return reader.read(indices), split.labels[indices]
 
-    return _prefetched(_fetched(tf.data.Dataset.range(0, count, batch_size), fetch, [(None, *reader.shape, 3), (None,)]))
+    return _prefetched(
+        _fetched(tf.data.Dataset.range(0, count, batch_size), fetch, [(None, *reader.shape, 3), (None,)])
+    )
 
 
 TYPES = (tf.uint8, tf.int32, tf.float32)

@@ -19,8 +19,9 @@ MAX_PIXELS = 100_000_000
 MIN_SIDE = 8
 """Smaller is a tracking pixel or a spacer, not a photograph."""
 
-# Pillow warns at 89 megapixels; ours is the limit that counts, and a warning in a log helps nobody.
+# What Pillow warns of (odd metadata, 89 megapixels) is either no matter or the reason in a BadImage, which has a path.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class BadImage(ValueError):

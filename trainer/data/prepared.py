@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.data.images import Pixels
-from trainer.data.payloads import EncodedReader, Encoding, PayloadReader, RawReader
+from trainer.data.payloads import FILES, EncodedReader, Encoding, PayloadReader, RawReader
 from trainer.data.splits import SPLITS
 from trainer.errors import StateError
 from trainer.record import Rejected
@@ -125,7 +125,7 @@ class Split:
         rows = self._rows[np.asarray(indices, dtype=np.int64)]
         if not len(rows):
             return np.empty((0, *self.shape, 3), np.uint8)
-        return np.asarray(self._payloads.images(rows))
+        return self._payloads.images(rows)
 
     @property
     def decodes(self) -> bool:
@@ -166,6 +166,7 @@ def find_prepared(folder: Path) -> PreparedDataset | None:
         manifest = Manifest.model_validate_json(text)
     except ValidationError:
         return None
-    if manifest.format != FORMAT or not all((folder / name / TABLE).is_file() for name in SPLITS):
+    files = [folder / name / file for name in SPLITS for file in (TABLE, FILES[manifest.encoding])]
+    if manifest.format != FORMAT or not all(file.is_file() for file in files):
         return None
     return PreparedDataset(folder, manifest)

@@ -7,20 +7,22 @@ import os
 import shutil
 import tempfile
 from array import array
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from trainer.data.images import Pixels
-from trainer.data.payloads import RAW_LIMIT, EncodedWriter, RawWriter, Shape
+from trainer.data.inspection import Inspected
+from trainer.data.payloads import EncodedWriter, RawWriter, Shape
 from trainer.data.prepared import FORMAT, MANIFEST, SCHEMA, TABLE, Manifest
 from trainer.data.splits import SPLITS
 from trainer.record import Rejected
+
+PerChannel = tuple[float, float, float]
 
 
 class Table:
@@ -34,7 +36,6 @@ class Table:
         self.widths = array("i")
         self.sums = array("Q")
         """Six per example: sum over the pixels of each channel, then of their squares."""
-        self.rows = array("q")
         self.dropped: set[int] = set()
 
     def moments(self) -> NDArray[np.float64]:
@@ -61,22 +62,18 @@ class DatasetWriter:
         self._shape: Shape | None = None
         self._uniform = True
 
-    def add(
-        self, split: str, identity: str, label: int, path: str, shape: Shape, sums: Sequence[int], payload: bytes,
-        pixels: Pixels | None,
-    ) -> int:
-        """Keep one example; its index in the split's table. `pixels` is needed for small images only."""
+    def add(self, split: str, inspected: Inspected) -> int | None:
+        """Keep one example; its index in the split's table, None where the limit passes over it. Errors: OSError."""
+        if self._limit is not None and not self._may_be_chosen(split, inspected.identity):
+            return None
+        self._write(split, inspected)
         table = self.tables[split]
-        if self._limit is not None and not self._may_be_chosen(split, identity):
-            return -1
-        self._write(split, shape, payload, pixels)
-        table.identities.append(identity)
-        table.paths.append(path)
-        table.labels.append(label)
-        table.heights.append(shape[0])
-        table.widths.append(shape[1])
-        table.sums.extend(sums)
-        table.rows.append(self._encoded[split].count - 1)
+        table.identities.append(inspected.identity)
+        table.paths.append(inspected.raw.path)
+        table.labels.append(inspected.raw.label)
+        table.heights.append(inspected.shape[0])
+        table.widths.append(inspected.shape[1])
+        table.sums.extend(inspected.sums)
         return len(table.identities) - 1
 
     def _may_be_chosen(self, split: str, identity: str) -> bool:
@@ -87,25 +84,22 @@ class DatasetWriter:
             return True
         return heapq.heappushpop(smallest, value) != value
 
-    def _write(self, split: str, shape: Shape, payload: bytes, pixels: Pixels | None) -> None:
-        self._encoded[split].append(payload)
-        if not self._uniform:
-            return
+    def _write(self, split: str, inspected: Inspected) -> None:
+        self._encoded[split].append(inspected.raw.payload)
         if self._shape is None:
-            self._shape = shape
-            if shape[0] * shape[1] <= RAW_LIMIT:
-                self._raw = {name: RawWriter(self.folder / name, shape) for name in SPLITS}
-        if shape != self._shape:
+            self._shape = inspected.shape
+            if inspected.pixels is not None:
+                self._raw = {name: RawWriter(self.folder / name, inspected.shape) for name in SPLITS}
+        elif inspected.shape != self._shape and self._uniform:
             self._uniform = False
             self._discard_raw()
-        elif self._raw:
-            assert pixels is not None, "small images come with their pixels"
-            self._raw[split].append(pixels)
+        if self._raw:
+            assert inspected.pixels is not None, "small images come with their pixels"
+            self._raw[split].append(inspected.pixels)
 
     def _discard_raw(self) -> None:
         for writer in self._raw.values():
-            writer.close()
-            writer.path.unlink()
+            writer.discard()
         self._raw = {}
 
     def drop(self, split: str, index: int) -> None:
@@ -127,7 +121,11 @@ class DatasetWriter:
         }
 
     def finish(
-        self, fingerprint: str, source: dict[str, str | int], classes: list[str], candidates: int,
+        self,
+        fingerprint: str,
+        source: dict[str, str | int],
+        classes: list[str],
+        candidates: int,
         rejected: list[Rejected],
     ) -> None:
         """Write tables and manifest and put the folder in its place. Errors: OSError."""
@@ -135,12 +133,12 @@ class DatasetWriter:
         digests = {name: self._write_table(name, chosen[name]) for name in SPLITS}
         mean, std = self._pixel_statistics(chosen["train"])
         raw = bool(self._raw)
-        for writer in self._encoded.values():
-            writer.close()
+        for name in SPLITS:
             if raw:
-                writer.path.unlink()
-        for raw_writer in self._raw.values():
-            raw_writer.close()
+                self._raw[name].close()
+                self._encoded[name].discard()
+            else:
+                self._encoded[name].close()
         manifest = Manifest(
             format=FORMAT,
             fingerprint=fingerprint,
@@ -173,15 +171,15 @@ class DatasetWriter:
             "height": heights,
             "width": widths,
             "brightness": (sums / (3.0 * heights * widths)).astype(np.float32),
-            "row": np.array(table.rows, dtype=np.int64)[chosen],
+            "row": chosen,
         }
-        with open(self.folder / name / TABLE, "wb") as file:
+        with (self.folder / name / TABLE).open("wb") as file:
             pq.write_table(pa.table(columns, schema=SCHEMA), file)
             file.flush()
             os.fsync(file.fileno())
         return sha256("".join(f"{identity}\n" for identity in identities).encode()).hexdigest()
 
-    def _pixel_statistics(self, chosen: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _pixel_statistics(self, chosen: NDArray[np.int64]) -> tuple[PerChannel, PerChannel]:
         """Mean and standard deviation per channel over all pixels of the train split."""
         table = self.tables["train"]
         pixels = float(
@@ -189,7 +187,7 @@ class DatasetWriter:
         )
         first, second = table.moments()[chosen].sum(axis=0) / pixels
         std = np.sqrt(np.maximum(second - first**2, 0.0))
-        return tuple(first.tolist()), tuple(std.tolist())
+        return _per_channel(first), _per_channel(std)
 
     def _range(self, column: str, chosen: dict[str, NDArray[np.int64]]) -> tuple[int, int]:
         values = np.concatenate(
@@ -200,19 +198,31 @@ class DatasetWriter:
     def _publish(self) -> None:
         for folder in [*(self.folder / name for name in SPLITS), self.folder]:
             _sync_folder(folder)
-        os.chmod(self.folder, 0o755)
+        self.folder.chmod(0o755)
         if self._final.exists():  # of an older format, or damaged: nobody could have read it
             shutil.rmtree(self._final)
-        os.rename(self.folder, self._final)
+        self.folder.rename(self._final)
         _sync_folder(self._final.parent)
 
-    def abandon(self) -> None:
-        """Remove what has been written; harmless after `finish`."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Remove what has been written and not published."""
+        if self.folder.exists():
+            self._discard_raw()
+            for writer in self._encoded.values():
+                writer.discard()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _per_channel(values: NDArray[np.float64]) -> PerChannel:
+    red, green, blue = values.tolist()
+    return red, green, blue
+
+
 def _write_synced(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

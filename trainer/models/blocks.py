@@ -185,7 +185,8 @@ class Net:
         the deeper ones of 299 pixels. So the first module never sees more than 24×24.
         """
         pool = [max_pool(3, 2)] if grid == 8 or self.options.image_size > SMALL_STEM_POOLS_ABOVE else []
-        return self.chain("stem", x, conv(64, 3, 2), *pool, conv(64, 1), conv(filters, 3))
+        x = self.chain("stem.fine", x, conv(64, 3, 2), *pool)
+        return self.chain("stem.coarse", x, conv(64, 1), conv(filters, 3))
 
     def finish(self, image: Tensor, x: Tensor, middle: Tensor, classes: int) -> keras.Model:
         """Head on `x` and, if asked for, the auxiliary classifier on `middle`: the ending of v3 and its successors."""

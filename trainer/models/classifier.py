@@ -61,4 +61,7 @@ def _prepared(images: keras.KerasTensor, model: config.Model, shape: tuple[int, 
         return scaled
     # Antialiasing changes nothing when every image grows, and costs a slower kernel.
     shrinks = shape is None or max(shape) > size
-    return keras.layers.Resizing(size, size, antialias=shrinks, dtype="float32", name="resize")(scaled)
+    resizing = keras.layers.Resizing(size, size, antialias=shrinks, dtype="float32", name="resize")
+    # Keras' layer takes itself to be training unless told, and every layer after it with itself: a bare model(images)
+    # would drop units and normalise by the batch.
+    return resizing(scaled, training=False)

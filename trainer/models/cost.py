@@ -155,9 +155,9 @@ def _numbers(weights: Iterable[keras.Variable]) -> int:
 def _multiply_adds(layer: keras.Layer) -> int:
     """For one image: every number of the kernel is used once at every position of the output."""
     if isinstance(layer, layers.SeparableConv2D):
-        kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
+        kernels = [layer.depthwise_kernel, layer.pointwise_kernel]
     elif isinstance(layer, layers.Conv2D | layers.Dense):
-        kernels = (layer.kernel,)
+        kernels = [layer.kernel]
     else:
         return 0
     positions = math.prod(layer.output.shape[1:-1])

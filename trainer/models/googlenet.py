@@ -86,10 +86,11 @@ def local_response_normalisation(x: Tensor, name: str) -> Tensor:
     pooling over the channels, laid out as the width of a picture.
     """
     height, width, channels = x.shape[1:]
-    near = layers.Multiply(name=f"{name}.square")([x, x])
-    near = layers.Reshape((height * width, channels, 1), name=f"{name}.unfold")(near)
-    near = layers.ZeroPadding2D(((0, 0), (2, 2)), name=f"{name}.pad")(near)
-    near = layers.AveragePooling2D((1, 5), strides=1, name=f"{name}.mean")(near)
-    near = layers.Reshape((height, width, channels), name=f"{name}.fold")(near)
-    near = layers.Rescaling(1e-4, offset=1.0, name=f"{name}.scale")(near)
+    part = {"dtype": "float32"}  # 16 bits would lose the mean beside the 1
+    near = layers.Multiply(name=f"{name}.square", **part)([x, x])
+    near = layers.Reshape((height * width, channels, 1), name=f"{name}.unfold", **part)(near)
+    near = layers.ZeroPadding2D(((0, 0), (2, 2)), name=f"{name}.pad", **part)(near)
+    near = layers.AveragePooling2D((1, 5), strides=1, name=f"{name}.mean", **part)(near)
+    near = layers.Reshape((height, width, channels), name=f"{name}.fold", **part)(near)
+    near = layers.Rescaling(1e-4, offset=1.0, name=f"{name}.scale", **part)(near)
     return layers.Multiply(name=f"{name}.normalise")([x, keras.ops.power(near, -0.75)])

@@ -7,17 +7,15 @@ then moves the alias, and a crash in between is mended by `reconcile` at the nex
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.errors import LedgerConflict, RegistryError
 from trainer.events import note
+from trainer.registry.locks import held
 from trainer.registry.protocol import (
     CHAMPION,
     RUN_KEY_TAG,
@@ -27,9 +25,7 @@ from trainer.registry.protocol import (
     Registry,
     champion,
 )
-from trainer.state import reported, storage_error, write_atomically
-
-LOCK_SECONDS = 60.0
+from trainer.state import reported, write_atomically
 
 
 class Document(BaseModel):
@@ -81,29 +77,10 @@ class FileLedger:
         return History(entries, len(entries))
 
     def append(self, entry: Entry, expected_generation: int) -> None:
-        with self._locked():
+        with held(self.path.with_name(f".{self.path.name}.lock")):
             entries, generation = self.read()
             _expect(entry, entries, generation, expected_generation)
             write_atomically(self.path, render((*entries, entry)))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        path = self.path.with_name(f".{self.path.name}.lock")
-        lock = FileLock(path, timeout=LOCK_SECONDS)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout:
-            raise RegistryError(
-                f"Another process has held the lock {path} for {LOCK_SECONDS:.0f} s.",
-                "Find it (`fuser` names it) and end it; the lock goes with its process.",
-            ) from None
-        except OSError as error:
-            raise storage_error(error, path) from error
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 class MemoryLedger:

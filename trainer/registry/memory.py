@@ -54,7 +54,7 @@ class MemoryRegistry:
             )
             self._versions.setdefault(name, {})[made.version] = made
             self._aliases.setdefault(name, {})
-            return made
+            return self._with_aliases(made)
 
     def delete_version(self, name: str, version: str) -> None:
         with self._lock:
@@ -87,5 +87,6 @@ class MemoryRegistry:
         return self._versions[name]
 
     def _with_aliases(self, one: ModelVersion) -> ModelVersion:
+        """A copy, so that what was given out changes nothing here."""
         aliases = sorted(alias for alias, version in self._aliases[one.name].items() if version == one.version)
         return one.model_copy(update={"aliases": aliases, "tags": dict(one.tags)})

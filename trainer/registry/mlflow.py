@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential, wait_random
 
 from trainer.errors import RegistryError
 from trainer.registry.protocol import RUN_KEY_TAG, ModelVersion, unknown_model, unknown_version
@@ -161,7 +161,7 @@ class MlflowRegistry:
 
         retrying = Retrying(
             retry=retry_if_exception(self._passes),
-            wait=wait_exponential_jitter(initial=0.25, max=8.0),
+            wait=wait_exponential(multiplier=0.25, max=8.0) + wait_random(0.0, 0.25),
             stop=stop_after_delay(self._patience),
             reraise=True,
         )

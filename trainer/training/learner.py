@@ -32,7 +32,7 @@ class Learner:
         self.model = model
         self.optimizer = objective.optimizer(train)
         if keras.mixed_precision.dtype_policy().name == "mixed_float16":
-            self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
+            self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer, name="loss_scale")
         self.optimizer.build(model.trainable_variables)
         self._loss = objective.objective(train, classes)
         self._l2 = train.l2

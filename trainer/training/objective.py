@@ -47,7 +47,8 @@ def l2_penalty(variables: list[Any], strength: float) -> Any:
 def optimizer(train: Train) -> keras.optimizers.Optimizer:
     """The recipe's optimiser; its learning rate is assigned anew at every step."""
     chosen = train.optimizer
-    common = {"learning_rate": chosen.learning_rate, "global_clipnorm": train.clip_norm}
+    # Named, because Keras numbers optimisers per process, and checkpoints go by the names of variables.
+    common = {"name": chosen.name, "learning_rate": chosen.learning_rate, "global_clipnorm": train.clip_norm}
     match chosen:
         case Sgd():
             return keras.optimizers.SGD(momentum=chosen.momentum, nesterov=chosen.nesterov, **common)

@@ -1,8 +1,8 @@
 """Sources of images: `digits`, `tfds:<name>[/<config>][:<version>]`, `folder:<path>`.
 
-    source = open_source(recipe.data, state)
-    source.fingerprint()     # cheap: file names, sizes and remembered checksums
-    source.examples()        # encoded images, one at a time
+source = open_source(recipe.data, state)
+source.fingerprint()     # cheap: file names, sizes and remembered checksums
+source.examples()        # encoded images, one at a time
 """
 
 from __future__ import annotations

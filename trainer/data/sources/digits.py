@@ -28,9 +28,7 @@ class DigitsSource:
 
     def fingerprint(self) -> SourceIdentity:
         size, digest = packaged() or PUBLISHED
-        return identify(
-            self._data, [("digits", NAME, size, digest)], {"address": "digits", "files": 1, "bytes": size}
-        )
+        return identify(self._data, [("digits", NAME, size, digest)], {"address": "digits", "files": 1, "bytes": size})
 
     def classes(self) -> list[str]:
         return [str(digit) for digit in range(10)]

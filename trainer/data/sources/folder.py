@@ -60,7 +60,7 @@ class FolderSource:
         return identify(self._data, holds, summary)
 
     def classes(self) -> list[str]:
-        return sorted({name for folders in self._layout().values() for name in folders})
+        return sorted({_text(name) for folders in self._layout().values() for name in folders})
 
     def total(self) -> int | None:
         return len(self._candidates())
@@ -151,7 +151,7 @@ class FolderSource:
         for split in READ_FIRST:
             for name, path in sorted(layout.get(split, {}).items()):
                 files = [
-                    Candidate(Path(file).relative_to(self._root).as_posix(), labels[name], split, fact)
+                    Candidate(_text(Path(file).relative_to(self._root).as_posix()), labels[_text(name)], split, fact)
                     for file, fact in self._files(path, frozenset())
                 ]
                 if not files:
@@ -164,7 +164,7 @@ class FolderSource:
     def _files(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, FileFact | None]]:
         """Files below a folder, sorted; a link back to a folder above is not followed."""
         try:
-            stat = os.stat(folder)
+            stat = Path(folder).stat()
             if (stat.st_dev, stat.st_ino) in above:
                 return
             above |= {(stat.st_dev, stat.st_ino)}
@@ -179,6 +179,11 @@ class FolderSource:
                 yield from self._files(entry.path, above)
             else:
                 yield entry.path, _fact(entry)
+
+
+def _text(name: str) -> str:
+    """A file name as text that any document can hold; names need not be UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _fact(entry: os.DirEntry[str]) -> FileFact | None:

@@ -1,0 +1,146 @@
+"""Writes docs/reference/ from the code: `make docs`. A test keeps pages and code equal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTICE = "<!-- Written by docs/generate.py from the code; change that, then `make docs`. -->\n\n"
+
+
+def commands() -> str:
+    """Every command with its help."""
+    from pipelines.cli import COMMANDS, cli
+
+    parts = ["# Commands\n"]
+    context = click.Context(cli, info_name="inception", max_content_width=100, terminal_width=100)
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        text = command.get_help(click.Context(command, parent=context, info_name=name, terminal_width=100))
+        parts.append(f"## inception {name}\n\n```text\n{text}\n```\n")
+    parts.append(
+        "## Exit status\n\n"
+        "| status | meaning |\n|---|---|\n"
+        "| 0 | done; for `run`: the run completed, whatever its verdict |\n"
+        "| 1 | failed |\n| 2 | wrong use: an option, an argument or a recipe |\n| 130 | interrupted |\n"
+    )
+    return "\n".join(parts)
+
+
+def recipe() -> str:
+    """Every key of a recipe with its default."""
+    from trainer.config import Recipe
+
+    parts = ["# Recipe\n", "A TOML file with these sections. A key without a default must be given.\n"]
+    for name, field in Recipe.model_fields.items():
+        assert isinstance(field.annotation, type)
+        parts += _section(field.annotation, name)
+    return "\n".join(parts)
+
+
+def _section(model: type[BaseModel], name: str) -> list[str]:
+    rows, below = [], []
+    for key, field in model.model_fields.items():
+        members = _members(field)
+        if len(members) > 1:
+            names = ", ".join(f"`{_tag(member)}`" for member in members)
+            default = f"`{_tag(type(field.default))}`" if not field.is_required() else "—"
+            rows.append(f"| `{key}` | {default} | A table with `name` one of {names}; see below. |")
+            for member in members:
+                below += _section(member, f'{name}.{key}] with `name = "{_tag(member)}"`')
+        elif members:
+            rows.append(f"| `{key}` | | A table; see below. |")
+            below += _section(members[0], f"{name}.{key}")
+        elif key != "name" or "name" not in name:
+            rows.append(f"| `{key}` | {_default(field)} | {_text(field)} |")
+    heading = f"## [{name}]" if "]" not in name else f"## [{name}"
+    table = ["| key | default | meaning |", "|---|---|---|", *rows, ""] if rows else []
+    about = (model.__doc__ or "").strip() if model.__doc__ and not model.__doc__.startswith("!!!") else ""
+    return [f"{heading}\n", *([" ".join(about.split()) + "\n"] if about else []), *table, *below]
+
+
+def _members(field: FieldInfo) -> list[type[BaseModel]]:
+    annotation = field.annotation
+    candidates: tuple[Any, ...] = get_args(annotation) or (annotation,)
+    return [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+
+
+def _tag(model: type[BaseModel]) -> str:
+    return str(get_args(model.model_fields["name"].annotation)[0])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required() or field.default is PydanticUndefined:
+        return "—"
+    if field.default is None:
+        return ""
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+def _text(field: FieldInfo) -> str:
+    choices = get_args(field.annotation)
+    words = " ".join((field.description or "").split())
+    if choices and all(isinstance(choice, str) for choice in choices):
+        named = ", ".join(f"`{choice}`" for choice in choices)
+        words = f"One of {named}. {words}".strip()
+    return words.replace("|", "\\|")
+
+
+def steps() -> str:
+    """Every step of the pipeline: image, caching, inputs, outputs."""
+    from pipelines.compiling import compiled
+
+    spec = compiled()
+    executors = spec["deploymentSpec"]["executors"]
+    caching = _caching(spec)
+    parts = ["# Steps\n", "One container each on a cluster, one process each on a single machine.\n"]
+    for name in ("check", "prepare", "train", "evaluate", "register", "promote", "report"):
+        component = spec["components"][f"comp-{name}"]
+        image = executors[component["executorLabel"]]["container"]["image"]
+        step = sys.modules[f"components.{name}"]
+        about = getattr(step, name).component_spec.description.split("\n\n")[0]
+        parts.append(f"## {name}\n\n{' '.join(about.split())}\n")
+        parts.append(f"Image `{image}`; served from the orchestrator's cache: {'yes' if caching[name] else 'never'}.\n")
+        for kind in ("input", "output"):
+            declared = component.get(f"{kind}Definitions", {})
+            values = declared.get("parameters", {})
+            rows = [
+                f"| `{key}` | {value['parameterType'].lower()} | {' '.join(value.get('description', '').split())} |"
+                for key, value in values.items()
+            ]
+            rows += [
+                f"| `{key}` | {value['artifactType']['schemaTitle']} | |"
+                for key, value in declared.get("artifacts", {}).items()
+            ]
+            if rows:
+                parts.append("\n".join([f"| {kind} | type | meaning |", "|---|---|---|", *rows]) + "\n")
+    return "\n".join(parts)
+
+
+def _caching(spec: dict[str, Any]) -> dict[str, bool]:
+    from pipelines.compiling import tasks
+
+    return {name: bool(task["cachingOptions"].get("enableCache")) for name, task in tasks(spec).items()}
+
+
+PAGES = {"commands.md": commands, "recipe.md": recipe, "steps.md": steps}
+
+
+def page(name: str) -> str:
+    """The text of one generated page."""
+    return NOTICE + PAGES[name]().rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    REFERENCE.mkdir(exist_ok=True)
+    for name in PAGES:
+        (REFERENCE / name).write_text(page(name), encoding="utf-8")
+        print(f"wrote docs/reference/{name}")

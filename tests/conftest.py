@@ -1,0 +1,163 @@
+"""What tests in several rooms share: a clean process, a state folder, a prepared dataset, an MLflow store.
+
+The dataset is made by the real verbs, once for the whole session; whoever uses it gets a copy in a state of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from trainer import config
+from trainer.state import State
+
+TINY = """
+[data]
+source = "digits"
+limit = 96
+
+[model]
+variant = "inception_module"
+image_size = 32
+width = 0.1
+dropout = 0.2
+
+[train]
+epochs = 2
+batch_size = 16
+seed = 3
+precision = "float32"
+optimizer = { name = "adamw", learning_rate = 0.002 }
+augment = { shift = 0.1, rotation = 10.0 }
+
+[gate]
+threshold = 0.1
+
+[registry]
+name = "tiny"
+"""
+"""A network of 60,000 parameters on 96 real digits per split: an epoch is six steps and takes a moment."""
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(home: Path) -> None:
+    """Settings of the caller's shell reach no test, and nothing is written into the caller's home folder."""
+    for name in list(os.environ):
+        if name.startswith(("MLFLOW_", "INCEPTION_")):
+            del os.environ[name]
+    os.environ["HOME"] = str(home)
+    # One place for all tests: matplotlib takes a second to look for fonts in every new one.
+    os.environ["KERAS_HOME"] = os.environ["MPLCONFIGDIR"] = os.environ["XDG_CACHE_HOME"] = str(home / "cache")
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+
+@pytest.fixture(autouse=True)
+def clean_process() -> Iterator[None]:
+    """What a test sets for its process (environment, MLflow's address, Keras' number format) ends with it."""
+    before = dict(os.environ)
+    yield
+    if "mlflow" in sys.modules:
+        import mlflow
+
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+    if "keras" in sys.modules:
+        import keras
+
+        keras.config.set_dtype_policy("float32")
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    """An empty state folder."""
+    return State.open(tmp_path / "state")
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database. Making one takes seconds, copying one takes none."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def tracked_state(state: State, mlflow_template: Path) -> State:
+    """A state folder with an empty MLflow database in it."""
+    shutil.copyfile(mlflow_template, state.mlflow_database)
+    return state
+
+
+@dataclass(frozen=True)
+class Digits:
+    """A prepared dataset of real digits: 96 in every split, ten classes, 8×8 pixels."""
+
+    source: State
+    fingerprint: str
+
+    def recipe(self, *overrides: str) -> config.Recipe:
+        """A recipe for a small network on this data."""
+        return config.parse(TINY, overrides)
+
+    def into(self, state: State) -> None:
+        shutil.copytree(self.source.data(self.fingerprint), state.data(self.fingerprint))
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
+    from trainer.check import check
+    from trainer.prepare import prepare
+    from trainer.registry.ledger import MemoryLedger
+    from trainer.registry.memory import MemoryRegistry
+
+    state = State.open(tmp_path_factory.mktemp("digits"))
+    recipe = config.parse(TINY)
+    fingerprint = check(recipe, state, MemoryRegistry(), MemoryLedger(), "tick").fingerprint
+    prepare(recipe.data, fingerprint, state)
+    return Digits(state, fingerprint)
+
+
+@pytest.fixture
+def digits_state(tracked_state: State, digits: Digits) -> State:
+    """A state folder with the digits prepared and an empty MLflow database."""
+    digits.into(tracked_state)
+    return tracked_state
+
+
+RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> RunPython:
+    """Runs Python code in a process of its own, with the test's environment, in an empty folder."""
+
+    def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        folder = tmp_path / "elsewhere"
+        folder.mkdir(exist_ok=True)
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=folder,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
