@@ -54,31 +54,38 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment(home: Path) -> None:
     """Settings of the caller's shell reach no test, and nothing is written into the caller's home folder."""
-    for name in list(os.environ):
-        if name.startswith(("MLFLOW_", "INCEPTION_")):
-            del os.environ[name]
+    _forget()
     os.environ["HOME"] = str(home)
     # One place for all tests: matplotlib takes a second to look for fonts in every new one.
     os.environ["KERAS_HOME"] = os.environ["MPLCONFIGDIR"] = os.environ["XDG_CACHE_HOME"] = str(home / "cache")
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
 @pytest.fixture(autouse=True)
 def clean_process() -> Iterator[None]:
-    """What a test sets for its process (environment, MLflow's address, Keras' number format) ends with it."""
+    """What a test, or a fixture of a whole module, sets for its process reaches no other test."""
+    _forget()
     before = dict(os.environ)
     yield
+    os.environ.clear()
+    os.environ.update(before)
+    _forget()
+    if "keras" in sys.modules:
+        import keras
+
+        keras.config.set_dtype_policy("float32")
+
+
+def _forget() -> None:
+    """Which MLflow store is in use (MLflow itself puts it into the environment), and where events go."""
     if "mlflow" in sys.modules:
         import mlflow
 
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
-    if "keras" in sys.modules:
-        import keras
-
-        keras.config.set_dtype_policy("float32")
-    os.environ.clear()
-    os.environ.update(before)
+    for name in list(os.environ):
+        if name.startswith(("MLFLOW_", "INCEPTION_")):
+            del os.environ[name]
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +79,9 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     at = place(tmp_path_factory.mktemp("digits"))
-    yield Story(at, at.run(*QUICK), at.run(*QUICK), at.run(*QUICK, "train.epochs=1"))
+    return Story(at, at.run(*QUICK), at.run(*QUICK), at.run(*QUICK, "train.epochs=1"))
 
 
 def outcome(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -146,7 +145,7 @@ def test_models_lists_the_model(story: Story) -> None:
 
 
 def test_predict_names_classes(story: Story, tmp_path: Path) -> None:
-    """`inception predict` reads a picture of any size and gives class names with probabilities; its object stands alone."""
+    """`inception predict` reads a picture of any size and names classes with probabilities; its object stands alone."""
     import numpy as np
     from PIL import Image
     from sklearn.datasets import load_digits

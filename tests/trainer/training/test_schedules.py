@@ -49,7 +49,7 @@ def keras_twin(schedule: Schedule) -> Any:
 @pytest.mark.parametrize(
     "schedule",
     [*EVERY[1:6], Cosine(name="cosine", final_fraction=0.25)],
-    ids=lambda schedule: repr(schedule),
+    ids=repr,
 )
 def test_a_schedule_that_keras_has_is_equal_to_keras_own(schedule: Schedule) -> None:
     """At every step of the training, to single precision, which is what Keras computes in."""
@@ -113,7 +113,7 @@ def test_the_first_and_the_last_step(schedule: Schedule, first: float, last: flo
     assert ours[-1] == pytest.approx(last, rel=1e-6)
 
 
-@pytest.mark.parametrize("schedule", EVERY, ids=lambda schedule: repr(schedule))
+@pytest.mark.parametrize("schedule", EVERY, ids=repr)
 def test_a_rate_rises_to_the_peak_once_and_never_again(schedule: Schedule) -> None:
     """Never above the peak, never negative, and never up again once it fell."""
     ours = rates(schedule)
@@ -124,7 +124,7 @@ def test_a_rate_rises_to_the_peak_once_and_never_again(schedule: Schedule) -> No
     assert (np.diff(ours[top:]) <= 1e-15).all()
 
 
-@pytest.mark.parametrize("schedule", EVERY, ids=lambda schedule: repr(schedule))
+@pytest.mark.parametrize("schedule", EVERY, ids=repr)
 @pytest.mark.parametrize(("epochs", "steps"), [(1, 1), (1, 2), (2, 1), (1, 7)])
 def test_the_shortest_trainings_have_a_rate_too(schedule: Schedule, epochs: int, steps: int) -> None:
     """One step, two steps, one step an epoch: nothing is divided by nothing, nothing exceeds the peak."""
@@ -134,7 +134,7 @@ def test_the_shortest_trainings_have_a_rate_too(schedule: Schedule, epochs: int,
     assert (ours >= 0).all()
 
 
-@pytest.mark.parametrize("schedule", EVERY, ids=lambda schedule: repr(schedule))
+@pytest.mark.parametrize("schedule", EVERY, ids=repr)
 def test_every_schedule_scales_with_the_peak(schedule: Schedule) -> None:
     """Twice the learning rate is twice the rate at every step (inverse time without a decay of its own aside)."""
     if isinstance(schedule, InverseTime) and schedule.decay is None:
