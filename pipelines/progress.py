@@ -22,21 +22,18 @@ class Progress:
         self._console = console
         self._status = dict.fromkeys(STEPS, "waiting")
         self._detail = dict.fromkeys(STEPS, "")
-        self._live = (
-            Live(console=console, get_renderable=self._table, refresh_per_second=8, transient=True)
-            if console.is_terminal
-            else None
-        )
+        self._drawn = console.is_terminal
+        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
-        if self._live:
+        if self._drawn:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live:
+        if self._drawn:
             self._live.stop()
             self._console.print(self._table())
 
@@ -51,16 +48,15 @@ class Progress:
                 self._detail[step] = ""
         elif kind == "progress":
             self._detail[step] = _in_words(event)
-        said_elsewhere = kind == "outcome" or (kind == "step" and self._live and event["status"] != "failed")
+        said_elsewhere = kind == "outcome" or (kind == "step" and self._drawn and event["status"] != "failed")
         if event["line"] and not said_elsewhere:
-            self._console.print(Text("  " + event["line"] if self._live else event["line"]), soft_wrap=True)
+            self._console.print(Text("  " + event["line"] if self._drawn else event["line"]), soft_wrap=True)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 1))
         for step in STEPS:
             mark, style = _MARKS[self._status[step]]
-            if self._status[step] != "waiting" or self._live:
-                table.add_row(Text(mark, style), Text(step, style), Text(self._detail[step]))
+            table.add_row(Text(mark, style), Text(step, style), Text(self._detail[step]))
         return table
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 RUN_KEY_TAG = "run_key"
 _PARAM_VALUE_LIMIT = 500
+_SERVER_REMEDY = "See that the server answers and that MLFLOW_TRACKING_URI names it."
+_GOES_ON = "Run again: the training goes on from its last checkpoint."
 
 
 def tracking_uri(state: State) -> str:
@@ -55,10 +57,14 @@ class Run:
     """True where the environment handed the run over."""
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Parameters, nested tables flattened with dots. A resumed run says the same ones again."""
+        """Parameters, nested tables flattened with dots.
+
+        A resumed run keeps the ones it has: MLflow lets none change, and threads or precision may be others this time.
+        """
         import mlflow
 
-        flat = {key: str(value)[:_PARAM_VALUE_LIMIT] for key, value in flatten(params).items()}
+        known = mlflow.MlflowClient().get_run(self.run_id).data.params
+        flat = {key: str(value)[:_PARAM_VALUE_LIMIT] for key, value in flatten(params).items() if key not in known}
         mlflow.log_params(flat, run_id=self.run_id)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -102,14 +108,14 @@ class Run:
 def open_run(state: State, experiment: str, run_key: str, name: str) -> Iterator[Run]:
     """The MLflow run of a training: handed over, found again by run key, or new.
 
-    Errors: RegistryError where the tracking server cannot be reached.
+    Errors: RegistryError where the tracking server cannot be reached, now or while the run is open.
     """
     connect(state)
     import mlflow
-    from mlflow.exceptions import MlflowException
 
     handed_over = os.environ.get("MLFLOW_RUN_ID")
-    try:
+    address = tracking_uri(state)
+    with _answering(f"The MLflow store at {address} refused to open a run", _SERVER_REMEDY):
         if handed_over:
             active = mlflow.start_run(run_id=handed_over)
         else:
@@ -120,24 +126,33 @@ def open_run(state: State, experiment: str, run_key: str, name: str) -> Iterator
                 run_name=name,
                 tags={RUN_KEY_TAG: run_key},
             )
-    except MlflowException as error:
-        raise RegistryError(
-            f"The MLflow store at {tracking_uri(state)} refused to open a run: {error}.",
-            "See that the server answers and that MLFLOW_TRACKING_URI names it.",
-        ) from error
     run = Run(active.info.run_id, active.info.experiment_id, joined=bool(handed_over))
-    status = "FAILED"
+    with _answering(f"The MLflow store at {address} refused to log the training", f"{_SERVER_REMEDY} {_GOES_ON}"):
+        try:
+            yield run
+        except BaseException as error:
+            # Where the store is out of reach, the run stays as it is rather than hide what happened.
+            with suppress(mlflow.MlflowException):
+                _end(run, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        _end(run, "FINISHED")
+
+
+def _end(run: Run, status: str) -> None:
+    import mlflow
+
+    mlflow.end_run("RUNNING" if run.joined else status)
+
+
+@contextmanager
+def _answering(problem: str, remedy: str) -> Iterator[None]:
+    """Turn MLflow's own errors into a RegistryError."""
+    from mlflow.exceptions import MlflowException
+
     try:
-        yield run
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        if run.joined:
-            mlflow.end_run("RUNNING")
-        else:
-            mlflow.end_run(status)
+        yield
+    except MlflowException as error:
+        raise RegistryError(f"{problem}: {error}.", remedy) from error
 
 
 def log_files(state: State, run_id: str, paths: Sequence[Path], folder: str) -> None:
@@ -163,11 +178,12 @@ def log_card(state: State, run_id: str, paths: Sequence[Path]) -> None:
 
 
 def log_metrics(state: State, run_id: str, metrics: Mapping[str, float]) -> None:
-    """Add figures to a run that has ended."""
+    """Add figures to a run that has ended. Errors: RegistryError."""
     connect(state)
     import mlflow
 
-    mlflow.log_metrics(dict(metrics), run_id=run_id)
+    with _answering(f"The MLflow store at {tracking_uri(state)} refused figures of run {run_id}", _SERVER_REMEDY):
+        mlflow.log_metrics(dict(metrics), run_id=run_id)
 
 
 def download(state: State, model_uri: str, destination: Path) -> Path:

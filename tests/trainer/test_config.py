@@ -286,7 +286,7 @@ BAD = [
     ("model.image_size=8", "model: image_size 8 is too small for googlenet"),
     # a source of no known kind, or half a one
     ("data.source=tdfs:mnist", "data: source kind 'tdfs' is unknown. Did you mean 'tfds'?"),
-    ("data.source=/home/me/images", "data: source kind '/home/me/images' is unknown."),
+    ("data.source=somewhere/images", "data: source kind 'somewhere/images' is unknown."),
     ("data.source=tfds", "data: 'tfds' is incomplete. Write 'digits', 'tfds:<name>' or 'folder:<path>'."),
     ("data.source=folder:", "data: 'folder:' is incomplete."),
     ("data.source=digits:8", "data: 'digits:8' is incomplete."),

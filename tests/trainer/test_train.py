@@ -33,7 +33,7 @@ from trainer.models import zoo
 from trainer.record import Trained
 from trainer.state import State
 from trainer.train import train
-from trainer.training.checkpoints import Checkpoints
+from trainer.training.checkpoints import Checkpoints, Position
 
 STEPS_PER_EPOCH = 6
 CHECKPOINT_EVERY_STEP = "train.checkpoint_minutes=1e-9"
@@ -94,7 +94,7 @@ def weights(state: State, trained: Trained, folder: Path) -> list[np.ndarray]:
 
     files = tracking.download(state, trained.model_uri, folder / trained.mlflow_run_id)
     model = keras.saving.load_model(files / "data" / "model.keras")
-    return [np.asarray(v) for v in model.weights]
+    return [v.numpy() for v in model.weights]
 
 
 def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
@@ -200,7 +200,7 @@ def test_the_artifacts_lie_in_the_state_folder(reference: Reference, run: Any) -
     assert Image.open(io.BytesIO((kept / "curves.png").read_bytes())).size[0] > 300
 
 
-def test_the_logged_model_says_how_to_use_it(reference: Reference) -> None:
+def test_the_logged_model_says_how_to_use_it(reference: Reference, digits: Any) -> None:
     """Signature, a real image as its example, pinned requirements, class names, lineage."""
     import mlflow
 
@@ -212,15 +212,16 @@ def test_the_logged_model_says_how_to_use_it(reference: Reference) -> None:
     assert info.metadata == {
         "classes": [str(digit) for digit in range(10)],
         "run_key": "reference",
-        "fingerprint": reference.trained.epochs and info.metadata["fingerprint"],
+        "fingerprint": digits.fingerprint,
         "variant": "inception_module",
     }
-    assert (reference.state.data(info.metadata["fingerprint"]) / "manifest.json").exists()
     model = mlflow.pyfunc.load_model(reference.trained.model_uri)
     assert np.asarray(model.input_example).shape == (1, 8, 8, 3)
     requirements = Path(mlflow.pyfunc.get_model_dependencies(reference.trained.model_uri)).read_text().split()
     versions = reference.trained.versions
-    assert sorted(requirements) == sorted(f"{name}=={versions[name]}" for name in ("keras", "numpy", "tensorflow"))
+    assert sorted(requirements) == sorted(
+        f"{name}=={versions[name]}" for name in ("keras", "mlflow", "numpy", "tensorflow")
+    )
 
 
 def test_the_logged_model_is_the_network_that_was_validated(reference: Reference) -> None:
@@ -394,30 +395,53 @@ def test_a_training_that_is_asked_to_stop_says_so_and_goes_on_later(
     assert same(weights(digits_state, resumed, tmp_path), reference.weights)
 
 
-def test_a_damaged_checkpoint_costs_an_epoch_and_no_more(
-    reference: Reference, digits: Any, digits_state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def stop_at(patch: pytest.MonkeyPatch, at: int) -> None:
+    """Ctrl-C within optimiser step `at`, every step before it looked at and saved."""
+    from trainer.training.learner import Learner
+
+    done, real = 0, Learner.step
+
+    def step(self: Learner, *arguments: Any) -> None:
+        nonlocal done
+        real(self, *arguments)
+        done += 1
+        if done == at:
+            raise KeyboardInterrupt
+
+    patch.setattr(verb, "_LOOK_EVERY_SECONDS", 0.0)
+    patch.setattr(Learner, "step", step)
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_checkpoint_costs_steps_and_no_more(
+    damaged: int,
+    reference: Reference,
+    digits: Any,
+    digits_state: State,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The one before is taken, and the end is the same; so it is when both are damaged."""
+    """The one before is taken, or the training begins anew where both are damaged; the end is the same."""
     recipe = digits.recipe(CHECKPOINT_EVERY_STEP)
-    interrupt(digits_state, recipe, digits.fingerprint, signal.SIGKILL, STEPS_PER_EPOCH + 2)
-    newest = sorted(digits_state.checkpoints("k").glob("step-*.npz"))[-1]
-    newest.write_bytes(newest.read_bytes()[:1000])
+    with monkeypatch.context() as patch:
+        stop_at(patch, STEPS_PER_EPOCH + 3)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, digits.fingerprint, "k", digits_state)
+    for file in sorted(digits_state.checkpoints("k").glob("step-*.npz"), reverse=True)[:damaged]:
+        file.write_bytes(file.read_bytes()[:1000])
     resumed = train(recipe, digits.fingerprint, "k", digits_state)
-    assert f"checkpoint {newest.stem} is damaged" in capsys.readouterr().out
-    assert resumed.resumed_from_epoch == 2
+    assert capsys.readouterr().out.count("is damaged") == damaged
+    assert resumed.resumed_from_epoch == (2 if damaged == 1 else None)
     assert same(weights(digits_state, resumed, tmp_path), reference.weights)
 
 
 def test_what_a_run_may_use_can_change_between_its_sittings(
-    reference: Reference, digits: Any, digits_state: State, monkeypatch: pytest.MonkeyPatch
+    digits: Any, digits_state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The threads, or the precision that `auto` finds: the run key is the same, and MLflow keeps what was first."""
-
-    def stop(*arguments: Any) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.training.learner.Learner.step", stop)
+        stop_at(patch, 1)
         with pytest.raises(KeyboardInterrupt):
             train(digits.recipe("resources.workers=1"), digits.fingerprint, "k", digits_state)
     trained = train(digits.recipe("resources.workers=2"), digits.fingerprint, "k", digits_state)
@@ -471,16 +495,10 @@ def test_a_batch_that_is_larger_than_the_split_is_an_error(digits: Any, digits_s
 def test_a_checkpoint_of_another_network_is_refused(digits: Any, digits_state: State) -> None:
     """Which cannot come about by a recipe, as that changes the run key; the message says what to remove."""
     Checkpoints(digits_state.checkpoints("k")).save(
-        verb_position(3), [], {"model/0000/other/kernel": np.zeros(3, np.float32)}
+        Position(3, 1.0, 1.0), [], {"model/0000/other/kernel": np.zeros(3, np.float32)}
     )
     with pytest.raises(TrainingError, match="belongs to another network or optimiser"):
         train(digits.recipe(), digits.fingerprint, "k", digits_state)
-
-
-def verb_position(step: int) -> Any:
-    from trainer.training.checkpoints import Position
-
-    return Position(step, 1.0, 1.0)
 
 
 # ------------------------------------------------------------------ a run that was handed over

@@ -35,7 +35,7 @@ def batch(seed: int = 0, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
 
 
 def weights(of: Learner) -> list[np.ndarray]:
-    return [np.asarray(v) for v in of.model.trainable_variables]
+    return [v.numpy() for v in of.model.trainable_variables]
 
 
 def logits(of: Learner, images: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ def test_scores_are_averages_over_examples_since_the_reset(digits: Any) -> None:
         one.step(images, labels, 0.0)
     twin = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1, reduction="sum")
     answers = [logits(one, images) for images, _ in batches]
-    kernels = [np.asarray(v) for v in one.model.trainable_variables if v.path.endswith("kernel")]
+    kernels = [v.numpy() for v in one.model.trainable_variables if v.path.endswith("kernel")]
     penalty = 0.5 * 0.001 * sum((kernel**2).sum() for kernel in kernels)
     loss = sum(
         float(twin(np.eye(CLASSES)[labels], answer)) for (_, labels), answer in zip(batches, answers, strict=True)

@@ -68,7 +68,7 @@ def test_the_penalty_is_on_kernels_alone() -> None:
     kernels = [v for v in model.trainable_variables if v.name.endswith("kernel")]
     assert len(kernels) == 4
     assert len(model.trainable_variables) == 9
-    expected = 0.5 * 0.01 * sum((np.asarray(kernel) ** 2).sum() for kernel in kernels)
+    expected = 0.5 * 0.01 * sum((kernel.numpy() ** 2).sum() for kernel in kernels)
     assert float(objective.l2_penalty(model.trainable_variables, 0.01)) == pytest.approx(expected, rel=1e-5)
 
 
@@ -79,7 +79,7 @@ def test_weight_decay_is_on_kernels_alone() -> None:
         variable.assign(np.ones(variable.shape))
     optimizer = objective.optimizer(settings(optimizer=AdamW(name="adamw", learning_rate=0.1, weight_decay=0.5)))
     optimizer.apply([np.zeros(v.shape, np.float32) for v in model.trainable_variables], model.trainable_variables)
-    after = {v.path: np.unique(np.asarray(v)) for v in model.trainable_variables}
+    after = {v.path: np.unique(v.numpy()) for v in model.trainable_variables}
     for path, values in after.items():
         np.testing.assert_allclose(values, [0.95 if path.endswith("kernel") else 1.0], rtol=1e-6, err_msg=path)
 
