@@ -5,6 +5,7 @@
     ├── UsageError              a command called with something it cannot take                     (wrong use)
     ├── DataError               a source or an image that cannot be used
     ├── StateError              a state folder that cannot be read or written, a disk that is full
+    ├── WeightsError            published weights that are missing, damaged or of another network
     ├── TrainingError           a training that diverged or cannot go on
     ├── EvaluationError         answers that are no probabilities, or scores on different examples
     ├── RegistryError           a model, version or alias that is not there, or a registry out of reach
@@ -47,6 +48,10 @@ class DataError(InceptionError):
 
 
 class StateError(InceptionError):
+    pass
+
+
+class WeightsError(InceptionError):
     pass
 
 

@@ -35,7 +35,9 @@ def predict(state: State, name: str, version: str, images: list[Path], top: int)
         model = mlflow.pyfunc.load_model(uri)
     except (MlflowException, OSError) as error:
         raise RegistryError(f"{uri} cannot be loaded: {error}.", "See that its artifacts are there.") from error
-    classes = model.metadata.metadata["classes"]
+    classes = (model.metadata.metadata or {}).get("classes")
+    if classes is None:
+        raise RegistryError(f"{uri} does not name its classes.", "Only models that `inception run` made do.")
     answers = []
     for path, image in zip(images, pixels, strict=True):
         probabilities = np.asarray(model.predict(image[None]))[0]

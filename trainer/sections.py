@@ -65,6 +65,9 @@ class Model(Section):
 
     variant: str
     """A name from `inception variants`."""
+    init: str | None = None
+    """Published weights to begin with: `imagenet`, `keras:<file>`, `timm:<file or name>` or `slim:<checkpoint>`, where
+    a file is a path or a `gs://` address; left out: random ones. See docs/weights.md."""
     image_size: PositiveInt | None = None
     """Pixels a side that the network takes; images of other sizes are resized inside the model."""
     stem: Literal["paper", "small"] = "paper"
@@ -210,6 +213,8 @@ class Train(Section):
     """Passes over the training split."""
     batch_size: PositiveInt
     """Images per optimiser step; what is left over at an epoch's end waits for the next."""
+    micro_batch_size: PositiveInt | None = None
+    """Images that go through the network at once; the gradients of a batch are added up. Saves memory."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Of initial weights, order, augmentation and dropout."""
     optimizer: Optimizer
@@ -230,6 +235,15 @@ class Train(Section):
     """`auto` asks the processor: bfloat16 where it is fast, else float32."""
     checkpoint_minutes: PositiveFloat = 5.0
     """A checkpoint is written after every epoch, and within one after this many minutes."""
+
+    @model_validator(mode="after")
+    def _micro_batches_fill_the_batch(self) -> Self:
+        if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}. "
+                "Choose a divisor of it."
+            )
+        return self
 
 
 class Evaluate(Section):

@@ -10,7 +10,7 @@ everything.
     ticks/<tick>/                one folder per pipeline run: what it was asked, how it ended
     ledger/<model>.json          the order of promotions
     logs/                        everything the steps of each local run printed
-    cache/, kfp/                 file digests, libraries' caches, the local orchestrator's own files
+    cache/, kfp/                 file digests, published weights, libraries' caches, the local orchestrator's own files
 """
 
 from __future__ import annotations
@@ -79,8 +79,12 @@ class State:
         return self.root / "tfds"
 
     @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
     def digests(self) -> Path:
-        return self.root / "cache" / "digests.db"
+        return self.cache / "digests.db"
 
     @property
     def artifacts(self) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from trainer import record, tracking
+from trainer import record, tracking, weights
 from trainer.config import Recipe
 from trainer.errors import TrainingError
 from trainer.events import emit, note
@@ -98,10 +98,16 @@ def _train(recipe: Recipe, fingerprint: str, run_key: str, state: State, run: tr
     )
 
     # ---------------------------------------------------------------- resume
+    # 0. the published weights, where there is nothing to resume
     # 1. the newest whole checkpoint, or the one before it     2. weights, statistics, dropout and optimiser state
     # 3. curves and clock                                      4. the feed, from the step after
     checkpoints = _checkpoints(state, run_key)
     found = checkpoints.latest()
+    if found is None and recipe.model.init is not None:
+        network = model.get_layer(options.variant)
+        begun = weights.load(network, options, recipe.model.init, len(classes), state.cache)
+        run.set_tags({"init": begun.source, "init_sha256": begun.sha256})
+        note(f"begun with {begun}")
     curves: list[record.Epoch] = []
     first, clock, epoch_clock = 0, 0.0, 0.0
     if found is not None:

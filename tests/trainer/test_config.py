@@ -86,6 +86,7 @@ def test_what_is_left_out_has_these_defaults() -> None:
         "train": {
             "epochs": 2,
             "batch_size": 8,
+            "micro_batch_size": None,
             "seed": 0,
             "optimizer": {"name": "sgd", "learning_rate": 0.01, "momentum": 0.0, "nesterov": False},
             "schedule": {"name": "constant"},
@@ -292,6 +293,7 @@ BAD = [
     ("data.source=digits:8", "data: 'digits:8' is incomplete."),
     # values that do not fit together, and values that are needed
     ("data.test_fraction=0.9", "data: validation_fraction 0.1 and test_fraction 0.9 leave nothing to train on."),
+    ("train.micro_batch_size=3", "train: micro_batch_size 3 does not divide batch_size 8."),
     ("train.schedule.name=step", "train.schedule.factor: missing, and it has no default."),
 ]  # fmt: skip
 

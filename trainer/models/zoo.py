@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.errors import RecipeError, nearest
+from trainer.weights import published
 
 if TYPE_CHECKING:
     import keras
@@ -83,6 +84,11 @@ class Variant:
     @property
     def has_small_stem(self) -> bool:
         return "stem" in self.options
+
+    @property
+    def weights(self) -> tuple[published.Weights, ...]:
+        """The published weights that load into it."""
+        return published.WEIGHTS.get(self.name, ())
 
     def default(self, option: str) -> Any:
         """What an option is when the recipe leaves it out."""
@@ -226,6 +232,7 @@ def check(model: Model) -> None:
             f"residual_scale {model.residual_scale} would let the branches drown the trunk. "
             "The paper's range is 0.1 to 0.3; at most 1."
         )
+    published.check(model)
     size = model.image_size
     if size is None:
         return

@@ -36,6 +36,7 @@ class Learner:
         self.optimizer.build(model.trainable_variables)
         self._loss = objective.objective(train, classes)
         self._l2 = train.l2
+        self._parts = train.batch_size // (train.micro_batch_size or train.batch_size)
         self._sums = tf.Variable(tf.zeros(3, tf.float64), trainable=False)  # loss, correct, examples
         self._step = tf.function(self._train_step, reduce_retracing=True)
         self._judge = tf.function(self._validation_step, reduce_retracing=True)
@@ -93,15 +94,37 @@ class Learner:
 
     def _train_step(self, images: Any, labels: Any) -> None:
         variables = self.model.trainable_variables
+        loss, correct, gradients = self._part(images, labels) if self._parts == 1 else self._in_parts(images, labels)
+        self.optimizer.apply(gradients, variables)
+        size = tf.cast(tf.shape(labels)[0], tf.float64)
+        self._sums.assign_add(tf.stack([tf.cast(loss, tf.float64) * size, correct, size]))
+
+    def _part(self, images: Any, labels: Any) -> tuple[Any, Any, list[Any]]:
+        """Loss, number of right answers and gradients of some images."""
+        variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
             loss = self._loss(logits, labels)
             if self._l2:
                 loss += objective.l2_penalty(variables, self._l2)
             scaled = self.optimizer.scale_loss(loss)
-        self.optimizer.apply(tape.gradient(scaled, variables), variables)
-        size = tf.cast(tf.shape(labels)[0], tf.float64)
-        self._sums.assign_add(tf.stack([tf.cast(loss, tf.float64) * size, _correct(logits["main"], labels), size]))
+        return loss, _correct(logits["main"], labels), tape.gradient(scaled, variables)
+
+    def _in_parts(self, images: Any, labels: Any) -> tuple[Any, Any, list[Any]]:
+        """The same of a batch, part after part: only one part's activations are in memory at a time."""
+        parts = self._parts
+        images = tf.reshape(images, [parts, -1, *images.shape[1:]])
+        labels = tf.reshape(labels, [parts, -1])
+
+        def add(index: Any, loss: Any, correct: Any, gradients: list[Any]) -> tuple[Any, Any, Any, list[Any]]:
+            more_loss, more_correct, more = self._part(images[index], labels[index])
+            summed = [total + gradient / parts for total, gradient in zip(gradients, more, strict=True)]
+            return index + 1, loss + more_loss / parts, correct + more_correct, summed
+
+        nothing = [tf.zeros(v.shape, v.dtype) for v in self.model.trainable_variables]
+        start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0, tf.float64), nothing)
+        _, loss, correct, gradients = tf.while_loop(lambda index, *_: index < parts, add, start, parallel_iterations=1)
+        return loss, correct, gradients
 
     def _validation_step(self, images: Any, labels: Any) -> Any:
         logits = self.model(images, training=False)["main"]

@@ -208,3 +208,31 @@ def test_float16_scales_its_loss() -> None:
     assert float(one.optimizer.inner_optimizer.learning_rate) == 0.25
     assert not np.array_equal(before[0], weights(one)[0])
     assert one.score().loss < 10
+
+
+def test_a_batch_in_parts_has_the_gradients_of_the_whole(digits: Any) -> None:
+    """micro_batch_size saves memory and changes nothing else: same weights, same sums."""
+    # Not AdamW: its first step is the sign of a gradient, whatever its size, and so of a rounding error.
+    sgd = 'train.optimizer={name="sgd"}'
+    whole = learner(digits, "model.dropout=0.0", "train.l2=0.01", sgd)
+    parts = learner(digits, "model.dropout=0.0", "train.l2=0.01", sgd, "train.micro_batch_size=4")
+    images, labels = batch()
+    for one in (whole, parts):
+        one.step(images, labels, 0.01)
+    for a, b in zip(weights(whole), weights(parts), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert parts.score() == pytest.approx(whole.score(), rel=1e-5)
+
+
+def test_every_part_of_a_batch_drops_other_features(digits: Any) -> None:
+    """The dropout state moves on from part to part."""
+    images, labels = batch()
+    once, twice = (learner(digits, "model.dropout=0.5", f"train.micro_batch_size={size}") for size in (16, 8))
+    for one in (once, twice):
+        one.step(images, labels, 0.0)
+    moved = [
+        name
+        for name, value in twice.state().items()
+        if "seed" in name and not np.array_equal(value, once.state()[name])
+    ]
+    assert moved
