@@ -41,8 +41,8 @@ def recipe() -> str:
 
     parts = ["# Recipe\n", "A TOML file with these sections. A key without a default must be given.\n"]
     for name, field in Recipe.model_fields.items():
-        assert isinstance(field.annotation, type)
-        parts += _section(field.annotation, name)
+        [section] = _members(field)
+        parts += _section(section, name)
     return "\n".join(parts)
 
 

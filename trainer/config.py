@@ -12,9 +12,9 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from trainer.config_errors import explain
 from trainer.errors import RecipeError, nearest
@@ -38,6 +38,7 @@ from trainer.sections import (
     Sgd,
     Step,
     Train,
+    Transfer,
 )
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Sgd",
     "Step",
     "Train",
+    "Transfer",
     "canonical_json",
     "load",
     "overrides_from",
@@ -73,10 +75,20 @@ class Recipe(Section):
     data: Data
     model: Model
     train: Train
+    transfer: Transfer | None = None
     evaluate: Evaluate = Evaluate()
     gate: Gate
     registry: Registry
     resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _both_phases_have_epochs(self) -> Self:
+        if self.transfer is not None and self.transfer.head_epochs >= self.train.epochs:
+            raise ValueError(
+                f"transfer.head_epochs {self.transfer.head_epochs} leaves none of the {self.train.epochs} train.epochs "
+                "for the second phase. Lower it, or raise train.epochs."
+            )
+        return self
 
     def canonical(self) -> str:
         """The recipe as JSON with sorted keys and no spaces: equal recipes give equal text."""

@@ -65,6 +65,8 @@ class Prepared(Document):
 
 class Epoch(Document):
     epoch: int
+    phase: str = "training"
+    """`training`; `head` and `fine-tuning` with transfer learning."""
     loss: float
     accuracy: float
     validation_loss: float

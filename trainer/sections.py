@@ -162,6 +162,8 @@ class Step(Section):
     """What the rate is multiplied by."""
     every_epochs: PositiveInt
     """After how many epochs each time."""
+    warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    """Epochs of linear rise before it."""
 
 
 class Cosine(Section):
@@ -244,6 +246,17 @@ class Train(Section):
                 "Choose a divisor of it."
             )
         return self
+
+
+class Transfer(Section):
+    """Transfer learning: first the new classifier alone on a frozen body, then the body too, at a lower rate."""
+
+    head_epochs: PositiveInt
+    """Epochs of `train.epochs` in which only the classifiers are trained."""
+    unfreeze_from: str | None = None
+    """First stage that moves in the epochs after (`inception variants NAME --layers` names them); left out: all."""
+    rate_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """What the learning rate of the second phase is multiplied by."""
 
 
 class Evaluate(Section):

@@ -62,7 +62,7 @@ def _train(recipe: Recipe, fingerprint: str, run_key: str, state: State, run: tr
     from trainer.training import precision
     from trainer.training.checkpoints import Position
     from trainer.training.learner import Learner
-    from trainer.training.schedules import learning_rate
+    from trainer.training.phases import freeze, phases
 
     settings = recipe.train
     folder = state.run(run_key)
@@ -88,9 +88,9 @@ def _train(recipe: Recipe, fingerprint: str, run_key: str, state: State, run: tr
 
     # ---------------------------------------------------------------- network
     model = classifier.for_training(recipe.model, len(classes), feed.shape)
-    learner = Learner(model, settings, len(classes))
+    network = model.get_layer(options.variant)
     steps, total = feed.steps_per_epoch, feed.steps_per_epoch * settings.epochs
-    rate = learning_rate(settings.schedule, settings.optimizer.learning_rate, settings.epochs, steps)
+    plan = phases(recipe, network, steps)
     run.log_params({"recipe": recipe.model_dump(mode="json", exclude_none=True), "precision": chosen.policy})
     note(
         f"{recipe.model.variant}: {model.count_params():,} parameters; {len(examples):,} images, "
@@ -98,75 +98,85 @@ def _train(recipe: Recipe, fingerprint: str, run_key: str, state: State, run: tr
     )
 
     # ---------------------------------------------------------------- resume
-    # 0. the published weights, where there is nothing to resume
-    # 1. the newest whole checkpoint, or the one before it     2. weights, statistics, dropout and optimiser state
-    # 3. curves and clock                                      4. the feed, from the step after
+    # 1. the newest whole checkpoint, or the one before it; without any, published weights where the recipe names them
+    # 2. curves and clock
+    # 3. weights, batch statistics and dropout state; the optimiser's too, unless its phase ended there
+    # 4. the feed, from the step after
     checkpoints = _checkpoints(state, run_key)
     found = checkpoints.latest()
     if found is None and recipe.model.init is not None:
-        network = model.get_layer(options.variant)
         begun = weights.load(network, options, recipe.model.init, len(classes), state.cache)
         run.set_tags({"init": begun.source, "init_sha256": begun.sha256})
         note(f"begun with {begun}")
     curves: list[record.Epoch] = []
-    first, clock, epoch_clock = 0, 0.0, 0.0
+    begin, clock, epoch_clock = 0, 0.0, 0.0
     if found is not None:
-        learner.restore(found.arrays)
-        curves, first = found.curves, found.position.step
+        curves, begin = found.curves, found.position.step
         clock, epoch_clock = found.position.seconds, found.position.epoch_seconds
-        note(f"resuming at epoch {first // steps + 1}, step {first % steps + 1} of {steps}")
+        note(f"resuming at epoch {begin // steps + 1}, step {begin % steps + 1} of {steps}")
 
     # ---------------------------------------------------------------- loop
-    looked = saved = lap = time.monotonic()
-    for step, (images, labels) in enumerate(feed.batches(first, total), start=first):
-        learner.step(images, labels, rate(step))
-        now = time.monotonic()
-        at_end = (step + 1) % steps == 0
-        if not at_end and now - looked < _LOOK_EVERY_SECONDS:
-            continue
-        looked = now
-        score = learner.score()
-        if not math.isfinite(score.loss):
-            raise _diverged(step, steps, rate(step), score.loss)
-        clock, epoch_clock, lap = clock + now - lap, epoch_clock + now - lap, now
-        speed = score.examples / epoch_clock
-        emit(
-            "progress",
-            step="train",
-            done=step + 1,
-            total=total,
-            unit="steps",
-            epoch=step // steps + 1,
-            epochs=settings.epochs,
-            loss=score.loss,
-            accuracy=score.accuracy,
-            images_per_second=speed,
-            seconds_left=(total - step - 1) * settings.batch_size / speed,
-        )
-        if at_end:
-            held = learner.validate(judged)
-            epoch = record.Epoch(
+    for phase in plan:
+        first = max(begin, phase.first_step)
+        if first >= phase.last_step:
+            continue  # an earlier sitting did it
+        freeze(network, phase.frozen)
+        learner = Learner(model, settings, len(classes))
+        if found is not None and phase.first_step <= begin:
+            learner.restore(found.arrays, weights_only=begin == phase.first_step)
+        if len(plan) > 1:
+            note(f"{phase.name}: {_moving(model):,} parameters move")
+        looked = saved = lap = time.monotonic()
+        for step, (images, labels) in enumerate(feed.batches(first, phase.last_step), start=first):
+            learner.step(images, labels, phase.rate(step))
+            now = time.monotonic()
+            at_end = (step + 1) % steps == 0
+            if not at_end and now - looked < _LOOK_EVERY_SECONDS:
+                continue
+            looked = now
+            score = learner.score()
+            if not math.isfinite(score.loss):
+                raise _diverged(step, steps, phase.rate(step), score.loss)
+            clock, epoch_clock, lap = clock + now - lap, epoch_clock + now - lap, now
+            speed = score.examples / epoch_clock
+            emit(
+                "progress",
+                step="train",
+                done=step + 1,
+                total=total,
+                unit="steps",
                 epoch=step // steps + 1,
+                epochs=settings.epochs,
                 loss=score.loss,
                 accuracy=score.accuracy,
-                validation_loss=held.loss,
-                validation_accuracy=held.accuracy,
-                learning_rate=rate(step),
                 images_per_second=speed,
-                seconds=epoch_clock,
+                seconds_left=(total - step - 1) * settings.batch_size / speed,
             )
-            if not math.isfinite(held.loss):
-                raise _diverged(step, steps, rate(step), held.loss)
-            curves.append(epoch)
-            learner.reset()
-            epoch_clock = 0.0
-            run.log_metrics(epoch.model_dump(exclude={"epoch"}), step=epoch.epoch)
-            emit("epoch", _in_words(epoch, settings.epochs, total, step, clock), **epoch.model_dump())
-        if step + 1 < total and (at_end or now - saved >= settings.checkpoint_minutes * 60):
-            checkpoints.save(Position(step + 1, clock, epoch_clock), curves, learner.state())
-            saved = time.monotonic()
-        if at_end:
-            lap = time.monotonic()  # validation and checkpoint are not training time
+            if at_end:
+                held = learner.validate(judged)
+                epoch = record.Epoch(
+                    epoch=step // steps + 1,
+                    phase=phase.name,
+                    loss=score.loss,
+                    accuracy=score.accuracy,
+                    validation_loss=held.loss,
+                    validation_accuracy=held.accuracy,
+                    learning_rate=phase.rate(step),
+                    images_per_second=speed,
+                    seconds=epoch_clock,
+                )
+                if not math.isfinite(held.loss):
+                    raise _diverged(step, steps, phase.rate(step), held.loss)
+                curves.append(epoch)
+                learner.reset()
+                epoch_clock = 0.0
+                run.log_metrics(epoch.model_dump(exclude={"epoch", "phase"}), step=epoch.epoch)
+                emit("epoch", _in_words(epoch, settings.epochs, total, step, clock), **epoch.model_dump())
+            if step + 1 < total and (at_end or now - saved >= settings.checkpoint_minutes * 60):
+                checkpoints.save(Position(step + 1, clock, epoch_clock), curves, learner.state())
+                saved = time.monotonic()
+            if at_end:
+                lap = time.monotonic()  # validation and checkpoint are not training time
 
     # ---------------------------------------------------------------- export
     served = classifier.for_serving(model, recipe.model, len(classes))
@@ -194,7 +204,7 @@ def _train(recipe: Recipe, fingerprint: str, run_key: str, state: State, run: tr
         precision=chosen.policy,
         device=device,
         seconds=clock,
-        resumed_from_epoch=first // steps + 1 if found is not None else None,
+        resumed_from_epoch=begin // steps + 1 if found is not None else None,
         versions=versions | {"python": platform.python_version()},
     )
 
@@ -203,6 +213,10 @@ def _checkpoints(state: State, run_key: str) -> Any:
     from trainer.training.checkpoints import Checkpoints
 
     return Checkpoints(state.checkpoints(run_key))
+
+
+def _moving(model: Any) -> int:
+    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
 def _diverged(step: int, steps: int, rate: float, loss: float) -> TrainingError:

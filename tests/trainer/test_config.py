@@ -73,6 +73,7 @@ def test_what_is_left_out_has_these_defaults() -> None:
         },
         "model": {
             "variant": "googlenet",
+            "init": None,
             "image_size": None,
             "stem": "paper",
             "width": 1.0,
@@ -108,6 +109,7 @@ def test_what_is_left_out_has_these_defaults() -> None:
         "evaluate": {"batch_size": 64, "mistakes": 24},
         "gate": {"policy": "paired", "threshold": 0.9, "min_improvement": 0.0, "alpha": 0.05},
         "registry": {"name": "m"},
+        "transfer": None,
         "resources": {"workers": None},
     }
 

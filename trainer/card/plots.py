@@ -11,6 +11,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -79,6 +80,13 @@ def _curve(axes: Axes, epochs: Sequence[Epoch], panel: Panel, theme: Theme) -> N
         number, validation, color=theme.wrong, marker=marker, markersize=3.5, linewidth=1.8, linestyle="--",
         label="validation",
     )  # fmt: skip
+    for before, after in pairwise(epochs):
+        if after.phase != before.phase:
+            axes.axvline(after.epoch - 0.5, color=theme.ink, linewidth=1, linestyle=":")
+            axes.annotate(
+                after.phase, (after.epoch - 0.5, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
+                textcoords="offset points", fontsize=8, color=theme.ink,
+            )  # fmt: skip
     values = [*training, *validation]
     lowest, highest = min(values), max(values)
     if panel == "loss" and lowest > 0 and highest > _LOG_RATIO * lowest:

@@ -13,6 +13,8 @@ from trainer.config import Train
 from trainer.errors import TrainingError
 from trainer.training import objective
 
+_MODEL = "model/"
+
 
 class Score(NamedTuple):
     """Averages over examples."""
@@ -65,9 +67,15 @@ class Learner:
         """Everything the next step depends on, by name: weights, batch statistics, dropout state, optimiser, sums."""
         return {name: variable.numpy() for name, variable in self._variables().items()}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up a `state()`. Errors: TrainingError where it belongs to another network or optimiser."""
+    def restore(self, state: Mapping[str, np.ndarray], weights_only: bool = False) -> None:
+        """Take up a `state()`; of its weights, statistics and dropout states only, where another phase left it.
+
+        Errors: TrainingError where it belongs to another network or optimiser.
+        """
         variables = self._variables()
+        if weights_only:
+            variables = {name: variable for name, variable in variables.items() if name.startswith(_MODEL)}
+            state = {name: array for name, array in state.items() if name.startswith(_MODEL)}
         differing = sorted(
             name
             for name in variables.keys() | state.keys()
@@ -85,11 +93,11 @@ class Learner:
     def _variables(self) -> dict[str, Any]:
         """Weights, statistics and dropout states (all in `model.variables`), optimiser slots, sums."""
         named: dict[str, Any] = {"sums": self._sums}
-        for owner, variables in (("model", self.model.variables), ("optimizer", self.optimizer.variables)):
+        for owner, variables in ((_MODEL, self.model.variables), ("optimizer/", self.optimizer.variables)):
             for index, variable in enumerate(variables):
                 # Keras numbers seed generators per process: their paths are not the same after a restart.
                 path = "seed" if "seed_generator" in variable.path else variable.path
-                named[f"{owner}/{index:04d}/{path}"] = variable
+                named[f"{owner}{index:04d}/{path}"] = variable
         return named
 
     def _train_step(self, images: Any, labels: Any) -> None:

@@ -28,25 +28,29 @@ def learning_rate(schedule: Schedule, peak: float, epochs: int, steps_per_epoch:
             decay = schedule.decay if schedule.decay is not None else peak / epochs
             return lambda step: peak / (1.0 + decay * step)
         case Step():
-            return lambda step: peak * schedule.factor ** (step // steps_per_epoch // schedule.every_epochs)
+            warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
+            period = schedule.every_epochs * steps_per_epoch
+            return _after_warmup(warmup, peak, lambda step: peak * schedule.factor ** (step // period))
         case Cosine():
-            return _cosine(schedule, peak, total, steps_per_epoch)
+            warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
+            return _after_warmup(warmup, peak, _cosine(schedule, peak, total - warmup))
         case OneCycle():
             return _one_cycle(schedule, peak, total)
         case _:
             assert_never(schedule)
 
 
-def _cosine(schedule: Cosine, peak: float, total: int, steps_per_epoch: int) -> LearningRate:
-    """Linear warm-up, then half a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts)."""
-    warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
+def _after_warmup(warmup: int, peak: float, schedule: LearningRate) -> LearningRate:
+    """Linear rise to the peak over `warmup` steps, then the schedule, which counts its own steps from 0."""
+    return lambda step: peak * (step + 1) / warmup if step < warmup else schedule(step - warmup)
+
+
+def _cosine(schedule: Cosine, peak: float, total: int) -> LearningRate:
+    """Half a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts)."""
     floor = peak * schedule.final_fraction
 
     def rate(step: int) -> float:
-        if step < warmup:
-            return peak * (step + 1) / warmup
-        progress = (step - warmup) / max(1, total - warmup)
-        return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+        return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(1, total))))
 
     return rate
 

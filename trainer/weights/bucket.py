@@ -12,7 +12,7 @@ from typing import Any
 
 from trainer.errors import WeightsError
 from trainer.events import note
-from trainer.state import reported, write_atomically
+from trainer.state import STORAGE_REFUSALS, storage_error, write_atomically
 
 SCHEME = "gs://"
 
@@ -67,10 +67,9 @@ def _copy(held: Any, folder: Path) -> None:
         return
     note(f"downloading {SCHEME}{held.bucket.name}/{held.name} ({held.size / 1e6:,.0f} MB)")
     beside = folder / f".{path.name}.part"
-    with reported(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        held.download_to_filename(str(beside))
-        os.replace(beside, path)
+    folder.mkdir(parents=True, exist_ok=True)
+    held.download_to_filename(str(beside))
+    os.replace(beside, path)
     write_atomically(memory, json.dumps({"generation": held.generation, "sha256": _sha256(path)}))
 
 
@@ -94,11 +93,13 @@ def _answering(address: str) -> Iterator[None]:
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
     from google.resumable_media import DataCorruption
-    from requests import RequestException
 
     try:
         yield
-    except (GoogleAPIError, GoogleAuthError, RequestException, DataCorruption) as error:
+    except (GoogleAPIError, GoogleAuthError, DataCorruption, OSError) as error:
+        # What the network refuses is an OSError too, with other numbers than the disk's.
+        if isinstance(error, OSError) and error.errno in STORAGE_REFUSALS:
+            raise storage_error(error, address) from error
         raise WeightsError(
             f"{address} cannot be fetched: {error}",
             "See that the account this runs as may read the bucket, or give a local file.",

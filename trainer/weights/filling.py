@@ -100,7 +100,7 @@ def _scale_dealt_with(layer: keras.layers.BatchNormalization, content: Content, 
         return set()
     if not np.array_equal(content.arrays[name], np.ones_like(content.arrays[name])):
         raise WeightsError(
-            f"{content.where} scales in its batch normalisation ({name} is not 1 throughout), and the network does not.",
+            f"{content.where} scales what it normalises ({name} is not 1 throughout), and the network does not.",
             f"Set model.bn_gamma = true. Otherwise: {remedy}",
         )
     return {name}

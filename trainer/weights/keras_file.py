@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
+import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
@@ -38,15 +38,14 @@ def read(path: Path, network: keras.Model, variant: str) -> Content:
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"{path} cannot be read as a Keras weights file: {error}.",
-            "It may have been cut short: fetch it again, and see that it holds weights only, as save_weights writes them.",
+            "It may have been cut short: fetch it again. It must hold weights only, as save_weights writes them.",
         ) from None
     arrays = dict(surplus)
     names: dict[str, str] = {}
-    for layer, arrays_of_layer in zip(layers, held, strict=True):
-        arrays |= arrays_of_layer
-        names |= {
-            f"{layer.name}/{part}": name for part, name in zip(_parts(layer, len(arrays_of_layer)), arrays_of_layer)
-        }  # fmt: skip
+    for layer, held_by_layer in zip(layers, held, strict=True):
+        arrays |= held_by_layer
+        parts = zip(_parts(layer, len(held_by_layer)), held_by_layer, strict=False)  # fill finds what is over or short
+        names |= {f"{layer.name}/{part}": name for part, name in parts}
     return Content(path.name, arrays, names)
 
 

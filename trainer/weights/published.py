@@ -53,13 +53,14 @@ class Weights:
 
 def _keras(name: str, row: str, whole: str, headless: str) -> tuple[Weights, Weights]:
     at = f"https://storage.googleapis.com/tensorflow/keras-applications/{row}"
-    names = {"whole": f"{row}_weights_tf_dim_ordering_tf_kernels.h5"}
-    names["headless"] = names["whole"].replace(".h5", "_notop.h5")
-    md5 = {"whole": whole, "headless": headless}
-    files = {part: Download(f"{at}/{file}", file, md5[part]) for part, file in names.items()}
+    name_of_all, name_of_body = (f"{row}_weights_tf_dim_ordering_tf_kernels{part}.h5" for part in ("", "_notop"))
+    files = (
+        Download(f"{at}/{name_of_all}", name_of_all, whole),
+        Download(f"{at}/{name_of_body}", name_of_body, headless),
+    )
     return (
-        Weights("imagenet", f"keras.applications' weights of {name}", **files),
-        Weights("keras", f"a weights file of keras.applications' {name} (.h5 or .weights.h5)", **files),
+        Weights("imagenet", f"keras.applications' weights of {name}", *files),
+        Weights("keras", f"a weights file of keras.applications' {name} (.h5 or .weights.h5)", *files),
     )
 
 
@@ -103,7 +104,9 @@ NONE_FIT: dict[str, str] = {
         "branch, where the paper and this network have biases and 5×5; Caffe's, which are the paper's, are in a format "
         "that is not read"
     ),
-    "inception_resnet_v1": "no ImageNet weights of it were published, only face embeddings of a graph with a sixth block",
+    "inception_resnet_v1": (
+        "no ImageNet weights of it were published, only face embeddings, of a graph with one block more"
+    ),
 }
 """Why a network has none at all."""
 NOT_OF_THIS_KIND: dict[tuple[str, Kind], str] = {

@@ -135,7 +135,7 @@ def read(path: Path, network: keras.Model, variant: str) -> Content:
         mine = [name for name in held if name.startswith(f"{root}/") and name.rpartition("/")[2] in _OF_THE_NETWORK]
         wanted = [name for name in mine if auxiliary or not name.startswith(f"{root}/AuxLogits/")]
         arrays = {name: np.asarray(reader.get_tensor(name), dtype="float32") for name in wanted}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, LookupError) as error:
         raise WeightsError(
             f"{path} cannot be read as a TensorFlow checkpoint: {' '.join(str(error).split())[:300]}.",
             "It may have been cut short: unpack it again. Give the path without .index, .meta or .data-….",
@@ -159,7 +159,7 @@ def names(found: Iterable[Unit], variant: str) -> dict[str, str]:
     steps: dict[tuple[str, int], int] = {}
     for unit in found:
         steps[unit.stage, unit.branch] = max(steps.get((unit.stage, unit.branch), 0), unit.step)
-    result = {}
+    result: dict[str, str] = {}
     for unit in found:
         scope = _scope(unit, variant, alone=steps[unit.stage, unit.branch] == 1)
         at = f"{ROOTS[variant]}/{SLIPS.get(variant, {}).get(scope, scope)}"

@@ -52,9 +52,8 @@ def read(path: Path, network: keras.Model, variant: str) -> Content:
     """Read a .safetensors file. Errors: WeightsError."""
     try:
         with safe_open(path, framework="numpy") as file:
-            arrays = {
-                name: _in_keras_order(file.get_tensor(name)) for name in file.keys() if not name.endswith(_COUNTER)
-            }  # noqa: SIM118 (not a mapping)
+            held = [name for name in file.keys() if not name.endswith(_COUNTER)]  # noqa: SIM118 (it is no mapping)
+            arrays = {name: _in_keras_order(file.get_tensor(name)) for name in held}
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{path} cannot be read as safetensors: {error}.",
@@ -73,7 +72,7 @@ def names(found: Iterable[Unit], variant: str) -> dict[str, str]:
         steps[side] = max(steps.get(side, 0), unit.step)
         if unit.fork:
             forked.add(side)
-    result = {}
+    result: dict[str, str] = {}
     for unit in found:
         side = (unit.stage, unit.branch)
         module = _module(unit, MODULES[variant], alone=steps[side] == 1, forked=side in forked)
