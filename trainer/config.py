@@ -65,6 +65,7 @@ __all__ = [
     "Transfer",
     "canonical_json",
     "load",
+    "model",
     "overrides_from",
     "parse",
     "sha256_text",
@@ -163,6 +164,34 @@ def _toml_value(raw: str) -> Any:
         return tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
         return raw
+
+
+def model(variant: str, options: Sequence[str] = ()) -> Model:
+    """A `[model]` section by itself: `model("googlenet", ["stem=small"])`.
+
+    Args:
+        variant: a name from `inception variants`.
+        options: `key=value` strings, the value as in `parse`; the key may have `model.` before it.
+
+    Errors: RecipeError.
+    """
+    values: dict[str, Any] = {"model": {}}
+    for option in options:
+        if "=" not in option:
+            raise RecipeError(f"Received the option {option!r}.", "Write it as key=value: stem=small.")
+        _apply(values, option if option.startswith("model.") else f"model.{option}")
+    if "variant" in values["model"]:
+        raise RecipeError(f"Received the options {', '.join(options)}.", f"The network is {variant} already.")
+    values["model"]["variant"] = variant
+    try:
+        return _ModelAlone.model_validate(values).model
+    except ValidationError as error:
+        message, _ = explain(error, _ModelAlone, variant)
+        raise RecipeError(message, f"`inception variants {variant}` lists the options it has.") from None
+
+
+class _ModelAlone(Section):
+    model: Model
 
 
 def overrides_from(form: Mapping[str, Any]) -> list[str]:

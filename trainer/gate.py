@@ -48,7 +48,7 @@ class Verdict(BaseModel):
 
     outcome: Literal["promote", "keep", "undecided"]
     reason: str
-    """One sentence, in words."""
+    """In words: what decided it, every failed rule included."""
     rules: list[Rule]
 
     def digest(self) -> str:
@@ -123,7 +123,7 @@ def _verdict(rules: list[Rule]) -> Verdict:
     failed = [rule for rule in rules if rule.outcome == "fail"]
     open_ = [rule for rule in rules if rule.outcome == "undecided"]
     if failed:
-        return Verdict(outcome="keep", reason=failed[0].explanation, rules=rules)
+        return Verdict(outcome="keep", reason=" ".join(rule.explanation for rule in failed), rules=rules)
     if open_:
         return Verdict(outcome="undecided", reason=open_[0].explanation, rules=rules)
     decisive = [rule for rule in rules if rule.outcome == "pass"][-1]

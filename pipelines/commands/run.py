@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,17 +84,27 @@ def _conclude(console: Console, outcome: Outcome, recipe: str) -> None:
 
 
 def _next(outcome: Outcome, recipe: str) -> list[str]:
-    """The two commands that make sense now."""
+    """The two commands that make sense now, as they can be typed here."""
+    command = _command()
     if outcome.result == "failed":
-        return [f"inception run {recipe}", f"inception run {recipe} --debug"]
-    if outcome.champion is None:
-        return [f"inception lookup {outcome.model}@challenger", "inception ui"]
-    if outcome.result == "skipped":
-        return [f"inception lookup {outcome.model}@champion", f"inception run {recipe} --force"]
-    return [f"inception lookup {outcome.model}@champion", f"inception predict {outcome.model}@champion IMAGE"]
+        words = [f"run {recipe}", f"run {recipe} --debug"]
+    elif outcome.champion is None:
+        words = [f"lookup {outcome.model}@challenger", "ui"]
+    elif outcome.result == "skipped":
+        words = [f"lookup {outcome.model}@champion", f"run {recipe} --force"]
+    else:
+        words = [f"lookup {outcome.model}@champion", f"predict {outcome.model}@champion IMAGE"]
+    return [f"{command} {word}" for word in words]
+
+
+def _command() -> str:
+    """`inception` where the shell finds it, else the path under which it was called."""
+    found = shutil.which("inception")
+    return "inception" if found and Path(found).samefile(sys.argv[0]) else _relative(str(Path(sys.argv[0]).absolute()))
 
 
 def _relative(path: str | None) -> str:
+    """A path as it is best read here; empty for none."""
     if path is None:
         return ""
     return str(Path(path).relative_to(Path.cwd())) if Path(path).is_relative_to(Path.cwd()) else path

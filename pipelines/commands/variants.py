@@ -1,24 +1,41 @@
-"""`inception variants`: the table of networks, and what each costs."""
+"""`inception variants`: the table of networks, what each costs and where, and a picture of its graph."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
 from pipelines.commands import options
+from trainer.errors import UsageError
 
-if TYPE_CHECKING:
-    from trainer.models.cost import Cost
-    from trainer.models.zoo import Variant
+PICTURES = ("png", "svg", "pdf")
+"""What a graph can be drawn as."""
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--classes", default=10, show_default=True, type=click.IntRange(2), help="Classes to classify.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set an option of the network: stem=small."
+)
+@click.option("--layers", is_flag=True, help="Add what every stage costs, and its share of the whole.")
+@click.option("--bottleneck", is_flag=True, help="Add what every 1×1 reduction saves.")
+@click.option("--plot", metavar="FILE", type=click.Path(path_type=Path), help="Draw the graph: .png, .svg or .pdf.")
+@click.option("--markdown", is_flag=True, help="Print the table of all networks as Markdown.")
 @options.as_json
 @options.debug
-def variants(name: str | None, classes: int, as_json: bool) -> None:
+def variants(
+    name: str | None,
+    classes: int,
+    overrides: tuple[str, ...],
+    layers: bool,
+    bottleneck: bool,
+    plot: Path | None,
+    markdown: bool,
+    as_json: bool,
+) -> None:
     """Show the networks that a recipe can name: parameters, multiply-adds, input, paper.
 
     Every figure is counted on the network itself, built as a recipe that sets nothing but the variant would build it.
@@ -27,93 +44,93 @@ def variants(name: str | None, classes: int, as_json: bool) -> None:
     \b
     Example:
       inception variants
-      inception variants googlenet --json
+      inception variants googlenet --layers --bottleneck
+      inception variants inception_v3 --set stem=small --set width=0.5 --json
+      inception variants inception_v4 --plot v4.png
     """
+    if name is None:
+        of_one = {"--set": overrides, "--layers": layers, "--bottleneck": bottleneck, "--plot": plot}
+        _refuse(of_one, "is about one network", "Name it: inception variants googlenet")
+        _refuse({"--json": as_json and markdown}, "does not go with --markdown", "Leave out one of them")
+        _show_all(classes, markdown, as_json)
+    else:
+        _refuse({"--markdown": markdown}, "prints the table of all networks", f"Leave out {name}, or --markdown")
+        _show_one(name, classes, overrides, layers, bottleneck, plot, as_json)
+
+
+def _refuse(asked: dict[str, Any], why: str, remedy: str) -> None:
+    for option, value in asked.items():
+        if value:
+            raise UsageError(f"{option} {why}.", f"{remedy}.")
+
+
+def _show_all(classes: int, markdown: bool, as_json: bool) -> None:
+    from pipelines.commands import variant_tables
+    from trainer.quiet import hushed
+
+    with hushed():
+        from pipelines.commands import variant_facts
+
+        described = variant_facts.all_variants(classes)
+    if as_json:
+        options.say_json({"variants": described})
+    elif markdown:
+        click.echo(variant_tables.markdown(described), nl=False)
+    else:
+        variant_tables.show_all(described)
+
+
+def _show_one(
+    name: str,
+    classes: int,
+    overrides: tuple[str, ...],
+    layers: bool,
+    bottleneck: bool,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    from pipelines.commands import variant_tables
+    from trainer import config
     from trainer.models import zoo
     from trainer.quiet import hushed
 
-    rows = [zoo.variant(name)] if name else list(zoo.VARIANTS.values())
+    model = config.model(zoo.variant(name).name, overrides)
+    if plot is not None:
+        _check_place(plot)
     with hushed():
-        described = [_describe(row, classes) for row in rows]
+        from pipelines.commands import variant_facts
+
+        network = zoo.build(model, classes)
+        described = variant_facts.describe(model, classes, network)
+        if layers:
+            described |= variant_facts.stages(network)
+        if bottleneck:
+            described |= variant_facts.bottlenecks(network)
+        if plot is not None:
+            _draw(network, plot)
+            described["plot"] = str(plot)
     if as_json:
-        options.say_json(described[0] if name else {"variants": described})
-    elif name:
-        _print_one(described[0])
+        options.say_json(described)
     else:
-        _print_table(described)
+        variant_tables.show_one(described)
 
 
-def _describe(row: Variant, classes: int) -> dict[str, Any]:
-    from trainer.config import Model
-    from trainer.models import cost, zoo
-
-    model = Model(variant=row.name)
-    of_training = cost.of(zoo.build(model, classes))
-    exported = _without_auxiliary(of_training)
-    return {
-        "name": row.name,
-        "classes": classes,
-        "training_parameters": of_training.parameters,
-        "parameters": exported.parameters,
-        "trainable_parameters": exported.trainable,
-        "multiply_adds": exported.multiply_adds,
-        "image_size": row.image_size,
-        "smallest_image": row.smallest_image,
-        "small_stem": row.has_small_stem,
-        "options": {name: row.default(name) for name in sorted(row.options)},
-        "paper": str(row.paper),
-        "arxiv": row.paper.arxiv,
-        "note": row.note,
-    }
+def _check_place(plot: Path) -> None:
+    """Before seconds are spent on building. Errors: UsageError."""
+    if _format(plot) not in PICTURES:
+        endings = ", ".join(f".{ending}" for ending in PICTURES)
+        raise UsageError(f"Received the picture's name {str(plot)!r}.", f"End it with one of {endings}.")
+    if plot.is_dir() or not plot.absolute().parent.is_dir():
+        what = "is a folder" if plot.is_dir() else f"lies in {str(plot.parent)!r}, which is no folder"
+        raise UsageError(f"The picture {str(plot)!r} {what}.", "Name a file in a folder that is there.")
 
 
-def _without_auxiliary(cost: Cost) -> Cost:
-    from trainer.models.cost import Cost
+def _draw(network: Any, plot: Path) -> None:
+    from trainer.graph import drawing, modules
+    from trainer.state import write_atomically
 
-    return Cost(tuple(layer for layer in cost.layers if not layer.name.startswith("aux")))
-
-
-def _print_table(described: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("variant", "parameters", "in training", "mult-adds", "input", "arXiv"):
-        table.add_column(heading, justify="left" if heading == "variant" else "right", no_wrap=True)
-    for row in described:
-        stem = ", 32–96" if row["small_stem"] else ""
-        table.add_row(
-            row["name"],
-            f"{row['parameters']:,}",
-            f"{row['training_parameters']:,}",
-            f"{row['multiply_adds'] / 1e9:.3f} G",
-            f"{row['image_size']}{stem}",
-            row["arxiv"] or "a book",
-        )
-    Console().print(table)
-    click.echo(f"Counted for {described[0]['classes']} classes; input in pixels, after the comma with the small stem.")
+    write_atomically(plot, drawing.draw(modules.of(network), _format(plot)))
 
 
-def _print_one(row: dict[str, Any]) -> None:
-    facts = [
-        ("variant", row["name"]),
-        ("", row["note"]),
-        ("paper", row["paper"]),
-        ("input", f"{row['image_size']} pixels, at least {row['smallest_image']}"),
-        ("stem = 'small'", "32 to 96 pixels" if row["small_stem"] else "none"),
-        (
-            "parameters",
-            f"{row['parameters']:,} for {row['classes']} classes, of which {row['trainable_parameters']:,} trainable",
-        ),
-        ("in training", f"{row['training_parameters']:,}, auxiliary classifiers included"),
-        ("multiply-adds", f"{row['multiply_adds']:,} per image"),
-        ("options", "width = 1.0, " + ", ".join(f"{key} = {_toml(value)}" for key, value in row["options"].items())),
-    ]
-    for label, value in facts:
-        click.echo(f"{click.style(f'{label:<16}', dim=True)}{value}")
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "the released network's" if value is None else repr(value)
+def _format(plot: Path) -> str:
+    return plot.suffix.lstrip(".").lower()

@@ -87,6 +87,12 @@ class Bottleneck:
 
     name: str
     """Of the larger convolution."""
+    kernel: tuple[int, int]
+    """Of the larger convolution, height and width."""
+    grid: tuple[int, int]
+    """Of its output."""
+    channels: tuple[int, int, int]
+    """What comes in, what the 1×1 leaves of it, what goes out."""
     reduction: int
     """Multiply-adds of the 1×1."""
     convolution: int
@@ -118,7 +124,11 @@ def bottlenecks(network: keras.Model) -> tuple[Bottleneck, ...]:
             continue
         multiply_adds = _multiply_adds(larger)
         direct = multiply_adds // _channels_in(larger) * _channels_in(reduction)
-        found.append(Bottleneck(name, _multiply_adds(reduction), multiply_adds, direct))
+        channels = _channels_in(reduction), int(reduction.filters), int(larger.filters)
+        grid = tuple(larger.output.shape[1:-1])
+        found.append(
+            Bottleneck(name, larger.kernel_size, grid, channels, _multiply_adds(reduction), multiply_adds, direct)
+        )
     return tuple(found)
 
 

@@ -62,15 +62,16 @@ def _objects(client: Any, bucket: str, name: str) -> list[Any]:
 def _copy(held: Any, folder: Path) -> None:
     """Bring one object here unless it is here already."""
     path = folder / Path(held.name).name
-    memory = folder / f"{path.name}.json"
-    if _remembered(memory) == {"generation": held.generation, "sha256": _sha256(path)}:
+    memory = folder / f".{path.name}.json"
+    generation = held.generation  # a download sets it anew
+    if _remembered(memory) == {"generation": generation, "sha256": _sha256(path)}:
         return
     note(f"downloading {SCHEME}{held.bucket.name}/{held.name} ({held.size / 1e6:,.0f} MB)")
     beside = folder / f".{path.name}.part"
     folder.mkdir(parents=True, exist_ok=True)
-    held.download_to_filename(str(beside))
+    held.download_to_filename(str(beside), if_generation_match=generation)
     os.replace(beside, path)
-    write_atomically(memory, json.dumps({"generation": held.generation, "sha256": _sha256(path)}))
+    write_atomically(memory, json.dumps({"generation": generation, "sha256": _sha256(path)}))
 
 
 def _remembered(memory: Path) -> Any:

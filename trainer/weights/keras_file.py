@@ -62,7 +62,11 @@ def _in_order(file: h5py.File, layers: Sequence[keras.Layer], variant: str) -> t
     held: list[Held] = []
     for layer in map(_text, file.attrs["layer_names"]):
         group = file[layer]
-        arrays = {f"{layer}/{_text(name)}": np.asarray(group[_text(name)]) for name in group.attrs["weight_names"]}
+        names = [_text(name) for name in group.attrs["weight_names"]]
+        missing = [name for name in names if name not in group]
+        if missing:
+            raise ValueError(f"it has no {missing[0]} of the layer {layer}")
+        arrays = {f"{layer}/{name}": np.asarray(group[name]) for name in names}
         if arrays:
             held.append(arrays)
     headless = [layer for layer in layers if layer.name != HEAD]

@@ -85,6 +85,8 @@ def _downloaded(download: Download, weights: Weights, cache: Path) -> Path:
     final = folder / "models" / download.name
     if download.md5 is None and final.is_file():
         return final
+    with reported(folder):
+        folder.mkdir(parents=True, exist_ok=True)  # else Keras goes elsewhere
     # With a checksum Keras sees by itself whether a file is whole; without one only a whole file is given its name.
     unproven = download.md5 is None
     try:

@@ -124,7 +124,8 @@ def parse(init: str) -> tuple[Kind, str]:
     known = next((one for one in KINDS if one == kind), None)
     if known is None:
         raise ValueError(f"init kind {kind!r} is unknown. {nearest(kind, KINDS)} {_HOW_TO_WRITE}")
-    if (known == "imagenet") == bool(address or colon):
+    complete = not colon if known == "imagenet" else bool(address)
+    if not complete:
         raise ValueError(f"init {init!r} is incomplete or says too much. {_HOW_TO_WRITE}")
     return known, address
 

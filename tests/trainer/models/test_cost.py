@@ -55,6 +55,7 @@ def test_the_tutorials_bottleneck_comes_out(cost_of: Callable[..., Cost]) -> Non
     five = found["inception_3a.branch3.2_5x5.conv"]
     assert (five.direct, five.reduction, five.convolution) == (120_422_400, 2_408_448, 10_035_200)
     assert five.saved == 107_978_752
+    assert (five.kernel, five.grid, five.channels) == ((5, 5), (28, 28), (192, 16, 32))
     assert len(found) == 18  # nine modules, a 3×3 and a 5×5 in each
 
 

@@ -167,8 +167,8 @@ def test_a_file_that_does_not_fit_is_refused(
     network, arrays = v4
     other = {key: value for key, value in arrays.items() if key != name} | ({} if array is None else {name: array})
     save_file(other, tmp_path / "model.safetensors")
+    content = timm_file.read(tmp_path / "model.safetensors", network, "inception_v4")
     with pytest.raises(WeightsError) as caught:
-        content = timm_file.read(tmp_path / "model.safetensors", network, "inception_v4")
         fill(network, content, 1000, REMEDY)
     assert [word for word in ["model.safetensors", name, *words] if word not in str(caught.value)] == []
 
