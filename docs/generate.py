@@ -131,7 +131,14 @@ def _caching(spec: dict[str, Any]) -> dict[str, bool]:
     return {name: bool(task["cachingOptions"].get("enableCache")) for name, task in tasks(spec).items()}
 
 
-PAGES = {"commands.md": commands, "recipe.md": recipe, "steps.md": steps}
+def variants() -> str:
+    """Every network, counted on the network itself: this builds them all."""
+    from pipelines.commands import variant_facts, variant_tables
+
+    return variant_tables.markdown(variant_facts.all_variants(classes=10))
+
+
+PAGES = {"commands.md": commands, "recipe.md": recipe, "steps.md": steps, "variants.md": variants}
 
 
 def page(name: str) -> str:

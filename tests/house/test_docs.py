@@ -35,7 +35,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["commands.md", "recipe.md", "steps.md"])
+@pytest.mark.parametrize("name", ["commands.md", "recipe.md", "steps.md", "variants.md"])
 def test_generated_pages_are_what_the_code_says(name: str) -> None:
     """`make docs` was run after the last change."""
     assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == generator().page(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -80,7 +81,14 @@ class _Pen:
         align: str = "center",
     ) -> None:
         weight = "bold" if bold else "normal"
-        style = {"size": size, "color": colour, "ha": align, "va": "center", "weight": weight, "parse_math": False}
+        style: dict[str, Any] = {
+            "size": size,
+            "color": colour,
+            "ha": align,
+            "va": "center",
+            "weight": weight,
+            "parse_math": False,
+        }
         self.axes.text(x, y, words, **style)
 
     def line(self, *points: tuple[float, float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -149,3 +150,15 @@ def test_an_epoch_of_an_older_record_is_of_the_only_phase() -> None:
     """Records that name no phase are read as before."""
     figures = dict.fromkeys(set(Epoch.model_fields) - {"epoch", "phase"}, 0.5)
     assert Epoch(epoch=1, **figures).phase == "training"
+
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+
+
+@pytest.mark.parametrize("name", ["cats_vs_dogs_finetune", "flowers_v3_finetune"])
+def test_a_shipped_recipe_names_a_stage_of_its_network(name: str) -> None:
+    """Its two phases can be planned, and the second moves less than everything."""
+    shipped = config.load(CONFIGS / f"{name}.toml")
+    head, tuning = phases(shipped, zoo.build(shipped.model, 5), STEPS)
+    assert "head" not in head.frozen | tuning.frozen
+    assert frozenset() < tuning.frozen < head.frozen
