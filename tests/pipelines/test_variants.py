@@ -157,9 +157,8 @@ def test_the_markdown_table_has_a_row_for_each_network() -> None:
     page = variant_tables.markdown(facts)
     for name in zoo.VARIANTS:
         assert page.count(f"| `{name}` |") == 3
-    headings, convnet = (
-        [cell.strip() for cell in line.split("|")] for line in page.splitlines()[-len(facts) - 2 :: 3][:2]
-    )
+    options_table = page.splitlines()[-len(facts) - 2 :]
+    headings, _, _, convnet = ([cell.strip() for cell in line.split("|")] for line in options_table[:4])
     options = dict(zip(headings, convnet, strict=True))
     assert options["variant"] == "`convnet`"
     assert (options["`dropout`"], options["`lrn`"]) == ("0.5", "—")
