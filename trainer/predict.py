@@ -25,7 +25,7 @@ def predict(state: State, name: str, version: str, images: list[Path], top: int)
     Returns, per image, `{"image": path, "classes": [{"class", "probability"}, …]}`, likeliest first.
     Errors: DataError (a file that is no image), RegistryError (a model that cannot be loaded).
     """
-    pixels = [_read(path) for path in images]  # before the model, which takes seconds to load
+    pixels = _read_all(images)  # before the model, which takes seconds to load
     tracking.connect(state)
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -47,14 +47,18 @@ def predict(state: State, name: str, version: str, images: list[Path], top: int)
     return answers
 
 
-def _read(path: Path) -> Any:
+def _read_all(images: list[Path]) -> list[Any]:
+    """The pixels of every image. Errors: DataError, which names all that cannot be read."""
     from trainer.data.images import BadImage, decode
 
-    try:
-        return decode(path.read_bytes())
-    except BadImage as reason:
-        raise DataError(
-            f"{path} cannot be classified: {reason}.", "Give image files: PNG, JPEG, WebP, GIF, BMP."
-        ) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from None
+    pixels, refused = [], []
+    for path in images:
+        try:
+            pixels.append(decode(path.read_bytes()))
+        except BadImage as reason:
+            refused.append(f"{path} cannot be classified: {reason}.")
+        except OSError as error:
+            refused.append(f"{path} cannot be read: {error.strerror}.")
+    if refused:
+        raise DataError("\n".join(refused), "Give image files: PNG, JPEG, WebP, GIF, BMP.")
+    return pixels

@@ -19,7 +19,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,22 @@ class State:
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path):
                 pass
+            _stay_inside(path / "cache")
+        return cls(path)
+
+    @classmethod
+    def existing(cls, root: str | Path) -> State:
+        """A state folder that is only read. With an MLflow server in use there need be none.
+
+        Errors: StateError (there is no such folder).
+        """
+        path = Path(root).absolute()
+        if not path.is_dir() and not os.environ.get("MLFLOW_TRACKING_URI"):
+            raise StateError(
+                f"There is no state folder at {root}.",
+                "Name the folder that `inception run` wrote with --state DIR, or run a recipe first.",
+            )
+        with suppress(OSError):
             _stay_inside(path / "cache")
         return cls(path)
 

@@ -7,6 +7,7 @@ whoever opened it; else a run of its own is opened, and a killed training finds 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from trainer.errors import RegistryError
-from trainer.state import State
+from trainer.state import State, reported
 
 if TYPE_CHECKING:
     import keras
@@ -42,9 +45,34 @@ def connect(state: State) -> str:
     import mlflow
 
     uri = tracking_uri(state)
+    if uri == _embedded(state):
+        _make_store(state)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     return uri
+
+
+def _make_store(state: State) -> None:
+    """Make the embedded database, whole or not at all.
+
+    MLflow makes it by some forty migrations, and cannot go on with one that was killed among them or that two
+    processes began at once. So one process makes it, beside its place, and moves it there.
+    """
+    database = state.mlflow_database
+    if database.exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    with reported(database), FileLock(database.with_name(".mlflow.lock")):
+        if database.exists():
+            return
+        for leftover in database.parent.glob(".mlflow.db.new*"):
+            leftover.unlink()
+        beside = database.with_name(".mlflow.db.new")
+        for chatty in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        MlflowClient(tracking_uri=f"sqlite:///{beside}").search_experiments()
+        os.replace(beside, database)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def models(root: Path, as_json: bool) -> None:
     from trainer.registry.protocol import CHALLENGER, CHAMPION
     from trainer.state import State
 
-    registry = opened_registry(State.open(root))
+    registry = opened_registry(State.existing(root))
     rows = [_row(name, registry.versions(name)) for name in registry.names()]
     if as_json:
         options.say_json({"models": rows})
@@ -65,16 +65,18 @@ def lookup(reference: str, root: Path, as_json: bool) -> None:
     from trainer.registry import opened_registry
     from trainer.registry.lookup import lookup as verb
     from trainer.state import State
+    from trainer.tracking import tracking_uri
 
-    found = verb(opened_registry(State.open(root)), reference)
+    state = State.existing(root)
+    found = verb(opened_registry(state), reference)
     if as_json:
         options.say_json(found.model_dump(mode="json"))
         return
-    for label, value in _rows(found):
+    for label, value in _rows(found, tracking_uri(state)):
         click.echo(f"{click.style(f'{label:<22}', dim=True)}{value}")
 
 
-def _rows(found: Found) -> list[tuple[str, str]]:
+def _rows(found: Found, tracking: str) -> list[tuple[str, str]]:
     """What a person asks first; the rest of the tags follows, all but the recipe, which fills a screen."""
     shown = {"run_key", "fingerprint", "test_accuracy", "verdict", "verdict_reason", "verdict_digest", "recipe"}
     rows = [
@@ -85,6 +87,7 @@ def _rows(found: Found) -> list[tuple[str, str]]:
         ("accuracy", f"{found.accuracy:.4f}" if found.accuracy is not None else None),
         ("made", f"{found.created_at:%Y-%m-%d %H:%M} UTC"),
         ("load with", found.load_uri),
+        ("from", tracking),
         ("artifact", found.model_uri),
         ("MLflow run", found.run_id),
         ("run key", found.run_key),

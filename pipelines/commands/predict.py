@@ -24,27 +24,22 @@ def predict(reference: str, images: tuple[Path, ...], top: int, root: Path, as_j
     Example:
       inception predict digits@champion three.png
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from trainer.predict import predict as verb
     from trainer.quiet import hushed
     from trainer.registry import opened_registry
     from trainer.registry.lookup import lookup
     from trainer.state import State
 
-    state = State.open(root)
+    state = State.existing(root)
     found = lookup(opened_registry(state), reference)
     with hushed():
         answers = verb(state, found.name, found.version, list(images), top)
     if as_json:
         options.say_json({"model": found.name, "version": found.version, "images": answers})
         return
-    table = Table.grid(padding=(0, 2))
+    longest = max(len(answer["image"]) for answer in answers)
     for answer in answers:
-        table.add_row(Text(answer["image"]), *(Text(_in_words(guess)) for guess in answer["classes"]))
-    Console(highlight=False).print(table)
+        click.echo("  ".join([answer["image"].ljust(longest), *map(_in_words, answer["classes"])]))
 
 
 def _in_words(guess: dict[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import options
+from trainer.state import DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,12 +58,12 @@ def run(ctx: click.Context, recipe: str, overrides: tuple[str, ...], force: bool
     if as_json:
         options.say_json(document(outcome))
     else:
-        _conclude(console, outcome, recipe)
+        _conclude(console, outcome, [recipe, *(word for one in overrides for word in ("--set", one))], root)
     if outcome.result == "failed":
         ctx.exit(1)
 
 
-def _conclude(console: Console, outcome: Outcome, recipe: str) -> None:
+def _conclude(console: Console, outcome: Outcome, asked: list[str], root: Path) -> None:
     from rich.text import Text
 
     headline = Text(outcome.result.upper(), f"bold {_STYLES[outcome.result]}")
@@ -70,7 +73,7 @@ def _conclude(console: Console, outcome: Outcome, recipe: str) -> None:
         headline.append(f"  accuracy {outcome.accuracy:.4f}", "bold")
     console.print()
     console.print(headline)
-    first, second = _next(outcome, recipe)
+    first, second = _next(outcome, asked, root)
     rows = [
         ("", outcome.reason),
         ("", outcome.remedy),
@@ -83,18 +86,24 @@ def _conclude(console: Console, outcome: Outcome, recipe: str) -> None:
             console.print(Text.assemble("  ", (label, "dim"), text), soft_wrap=True)
 
 
-def _next(outcome: Outcome, recipe: str) -> list[str]:
-    """The two commands that make sense now, as they can be typed here."""
-    command = _command()
+def _next(outcome: Outcome, asked: list[str], root: Path) -> list[str]:
+    """The two commands that make sense now, as they can be typed here.
+
+    Args:
+        outcome: how the run ended.
+        asked: its recipe and overrides.
+        root: its state folder.
+    """
     if outcome.result == "failed":
-        words = [f"run {recipe}", f"run {recipe} --debug"]
+        words = [["run", *asked], ["run", *asked, "--debug"]]
     elif outcome.champion is None:
-        words = [f"lookup {outcome.model}@challenger", "ui"]
+        words = [["lookup", f"{outcome.model}@challenger"], ["ui"]]
     elif outcome.result == "skipped":
-        words = [f"lookup {outcome.model}@champion", f"run {recipe} --force"]
+        words = [["lookup", f"{outcome.model}@champion"], ["run", *asked, "--force"]]
     else:
-        words = [f"lookup {outcome.model}@champion", f"predict {outcome.model}@champion IMAGE"]
-    return [f"{command} {word}" for word in words]
+        words = [["lookup", f"{outcome.model}@champion"], ["predict", f"{outcome.model}@champion", "IMAGE"]]
+    named = [] if os.environ.get("INCEPTION_STATE") or root == Path(DEFAULT_ROOT) else ["--state", str(root)]
+    return [shlex.join([_command(), *line, *named]) for line in words]
 
 
 def _command() -> str:

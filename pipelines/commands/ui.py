@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -25,16 +26,22 @@ def ui(host: str, port: int, root: Path) -> None:
     """
     from trainer.errors import UsageError
     from trainer.state import State
-    from trainer.tracking import tracking_uri
+    from trainer.tracking import connect, tracking_uri
 
     if os.environ.get("MLFLOW_TRACKING_URI"):
         raise UsageError(
             f"MLFLOW_TRACKING_URI names the server {os.environ['MLFLOW_TRACKING_URI']}.",
             "Open that address in a browser; `inception ui` is for the embedded store.",
         )
-    state = State.open(root)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UsageError(f"{host}:{port} cannot be listened on: {error.strerror}.", "Try another --port.") from None
+    state = State.existing(root)
+    connect(state)
     click.echo(f"MLflow on http://{host}:{port} (Ctrl-C ends it)", err=True)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     arguments = ["-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     store = ["--backend-store-uri", tracking_uri(state), "--default-artifact-root", state.artifacts.as_uri()]
     os.execv(sys.executable, [sys.executable, *arguments, *store])

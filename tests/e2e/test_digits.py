@@ -250,7 +250,9 @@ def test_a_mistake_gets_one_message_with_the_remedy(
     tmp_path: Path, arguments: tuple[str, ...], status: int, hint: str
 ) -> None:
     """The status says whose fault it is, the message what to do, and there is no traceback."""
-    done = place(tmp_path).call(*arguments)
+    at = place(tmp_path)
+    at.state.mkdir()
+    done = at.call(*arguments)
     said = done.stdout + done.stderr
     assert done.returncode == status, said
     assert hint in said
@@ -272,3 +274,40 @@ def test_a_state_that_is_a_file_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "--state" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_reading_makes_no_state(tmp_path: Path) -> None:
+    """A mistyped --state is an error, not a new and empty installation."""
+    at = place(tmp_path)
+    done = at.call("models")
+    assert done.returncode == 1
+    assert "no state folder" in done.stderr
+    assert not at.state.exists()
+
+
+def test_two_first_runs_at_once_make_one_version(tmp_path: Path) -> None:
+    """The same work in the same empty folder: both end well, and nothing is doubled."""
+    at = place(tmp_path)
+    words = ["run", RECIPE, "--json", *settings((*QUICK, "train.epochs=2", "gate.threshold=0.5"))]
+    both = [at.start(*words) for _ in range(2)]
+    for process in both:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert json.loads(out)["version"] == "1"
+    [model] = outcome(at.call("models", "--json"))["models"]
+    assert model["versions"] == 1
+    assert len(json.loads((at.state / "ledger" / "digits.json").read_text())["entries"]) == 1
+
+
+def test_a_first_run_killed_while_it_makes_the_store_is_healed(tmp_path: Path) -> None:
+    """MLflow makes its database by many migrations; one that was killed among them is not taken for a whole one."""
+    at = place(tmp_path)
+    process = at.start("run", RECIPE, "--json", *settings(QUICK))
+    deadline = time.monotonic() + 60
+    while not (at.state / ".mlflow.db.new").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (at.state / "mlflow.db").exists()
+    assert outcome(at.call("models", "--json"))["models"] == []

@@ -78,7 +78,10 @@ class MlflowRegistry:
             tries += 1
             made = self.find_by_run_key(name, tags.get(RUN_KEY_TAG, "")) if tries > 1 else None
             return made or _as_version(
-                self._client.create_model_version(name, source=model_uri, run_id=run_id, tags=dict(tags)), None
+                self._client.create_model_version(
+                    name, source=model_uri, run_id=run_id, tags=dict(tags), model_id=_logged_model(model_uri)
+                ),
+                None,
             )
 
         with _process_wide(self.uri):
@@ -228,3 +231,9 @@ def _as_version(found: Any, model: Any | None) -> ModelVersion:
         aliases=sorted(alias for alias, at in _aliases(model).items() if at == version),
         created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
     )
+
+
+def _logged_model(model_uri: str) -> str | None:
+    """The id in `models:/m-…`, which a server wants beside the address; None for the address of mere files."""
+    identity = model_uri.removeprefix("models:/")
+    return identity if identity.startswith("m-") else None
