@@ -285,6 +285,7 @@ def test_reading_makes_no_state(tmp_path: Path) -> None:
     assert not at.state.exists()
 
 
+@pytest.mark.slow
 def test_two_first_runs_at_once_make_one_version(tmp_path: Path) -> None:
     """The same work in the same empty folder: both end well, and nothing is doubled."""
     at = place(tmp_path)
