@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trainer.errors import StateError
 from trainer.gate import Verdict
 from trainer.scorecard import Scorecard
-from trainer.state import State, reported, write_atomically
+from trainer.state import reported, write_atomically
 
 Decision = Literal["work", "skip"]
 Result = Literal["promoted", "kept", "undecided", "skipped", "failed"]
@@ -194,12 +194,6 @@ def read(folder: Path, kind: type[D]) -> D:
             "Run again: the step that writes it will do its work anew.",
         )
     return document
-
-
-def run_key_of(state: State, tick: str) -> str | None:
-    """The run key a tick worked on; None where it failed before it knew."""
-    checked = find(state.tick(tick), Checked)
-    return checked.run_key if checked else None
 
 
 def now() -> datetime:

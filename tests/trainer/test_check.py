@@ -70,7 +70,6 @@ def test_without_a_version_there_is_work(here: Installation, capsys: pytest.Capt
     assert capsys.readouterr().out == checked.reason + "\n"
     assert record.read(here.state.tick("tick-1"), Checked) == checked
     assert record.read(here.state.run(checked.run_key), Checked) == checked
-    assert record.run_key_of(here.state, "tick-1") == checked.run_key
     assert config.parse(checked.recipe) == config.parse(RECIPE)
     assert checked.source["address"] == "digits"
 
@@ -230,7 +229,7 @@ def test_a_source_that_is_not_there_is_an_error(here: Installation, tmp_path: Pa
     """And nothing is recorded as if it had been checked."""
     with pytest.raises(DataError, match="There is no folder"):
         here.again(recipe=config.parse(RECIPE, [f"data.source=folder:{tmp_path}/absent"]))
-    assert record.run_key_of(here.state, "tick-1") is None
+    assert record.find(here.state.tick("tick-1"), Checked) is None
 
 
 def test_the_code_digest_is_of_what_decides_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ import pytest
 from trainer import record
 from trainer.errors import StateError
 from trainer.record import Checked, Document, Epoch, Failure, Prepared, Registered, Rejected, Trained
-from trainer.state import State
 
 REGISTERED = Registered(name="digits", version="3", created=True)
 EPOCH = Epoch(
@@ -113,13 +112,6 @@ def test_a_folder_in_a_documents_place_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "register.json").mkdir()
     with pytest.raises(StateError, match=r"register\.json cannot be used"):
         record.find(tmp_path, Registered)
-
-
-def test_the_run_key_of_a_tick_is_what_check_found(state: State) -> None:
-    """None where the tick failed before it knew."""
-    assert record.run_key_of(state, "t") is None
-    record.write(state.tick("t"), DOCUMENTS[1])
-    assert record.run_key_of(state, "t") == "k"
 
 
 def test_a_document_cannot_be_changed() -> None:
