@@ -52,15 +52,14 @@ def measure(variant: str, state_root: str, overrides: list[str]) -> dict[str, An
     keras.utils.set_random_seed(recipe.train.seed)
     dataset = open_prepared(state.data(open_source(recipe.data, state).fingerprint().digest))
     options = zoo.resolve(recipe.model)
-    feed = Feed(
-        dataset.split("train"), recipe.train.batch_size, recipe.train.seed, recipe.train.augment, options.image_size
-    )
+    feed = Feed(dataset.split("train"), recipe.train, options.image_size)
     model = classifier.for_training(recipe.model, len(dataset.manifest.classes), feed.shape)
     learner = Learner(model, recipe.train, len(dataset.manifest.classes))
     [phase] = phases(recipe, model.get_layer(variant), feed.steps_per_epoch)
     losses, begun = [], 0.0
-    for step, (images, labels) in enumerate(feed.batches(0, feed.steps_per_epoch)):
-        learner.step(images, labels, phase.rate(step))
+    batches = iter(feed.batches(0, feed.steps_per_epoch))
+    for step in range(feed.steps_per_epoch):
+        learner.advance(batches, [phase.rate(step)])
         losses.append(learner.score().loss)
         learner.reset()
         if step == 0:

@@ -22,8 +22,10 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "run": "pipelines.commands.run:run",
+    "tune": "pipelines.commands.tune:tune",
     "models": "pipelines.commands.models:models",
     "lookup": "pipelines.commands.models:lookup",
+    "data": "pipelines.commands.data:data",
     "predict": "pipelines.commands.predict:predict",
     "variants": "pipelines.commands.variants:variants",
     "compile": "pipelines.commands.compile:compile_",

@@ -66,7 +66,7 @@ def run(recipe: Recipe, state: State, show: Callable[[dict[str, Any]], None], fo
 def _pipeline(recipe: Recipe, state: State, workspace: Path, force: bool) -> None:
     from kfp import local
 
-    from pipelines.retrain import retrain
+    from pipelines.retrain import tried_once
 
     # kfp deletes the workspace it is given, so it is given one of its own.
     local.init(
@@ -76,7 +76,7 @@ def _pipeline(recipe: Recipe, state: State, workspace: Path, force: bool) -> Non
         raise_on_error=False,
     )
     with _stopping_children():
-        retrain(recipe=recipe.canonical(), root=str(state.root), force=force)
+        tried_once()(recipe=recipe.canonical(), root=str(state.root), force=force)
 
 
 @contextmanager

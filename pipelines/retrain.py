@@ -2,7 +2,13 @@
 
 Caching is stated on every task. The orchestrator's cache is keyed on parameters, so only the two steps whose parameters
 say all there is to know (data fingerprint, run key) may be served from it.
+
+The one step that is tried again is the training, the one that takes long enough to lose its machine: it goes on from
+its last checkpoint, and where it failed for good it says so at once.
 """
+
+import copy
+from typing import Any
 
 from kfp import dsl
 
@@ -66,6 +72,7 @@ def retrain(
                     root=root,
                 )
                 .set_caching_options(True)
+                .set_retry(num_retries=5, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
                 .set_display_name("Train")
             )
             evaluated = (
@@ -91,3 +98,17 @@ def retrain(
                 .set_caching_options(False)
                 .set_display_name("Promote")
             )
+
+
+def tried_once() -> Any:
+    """The pipeline for one machine: no step is tried again.
+
+    `kfp.local` tries again whatever the exit status says, after Ctrl-C in a step and on a full disk too. Who sits at
+    the machine sees the failure and runs again.
+    """
+    pipeline = copy.deepcopy(retrain)
+    spec = pipeline.pipeline_spec
+    for dag in (spec.root.dag, *(component.dag for component in spec.components.values())):
+        for task in dag.tasks.values():
+            task.ClearField("retry_policy")
+    return pipeline

@@ -5,6 +5,7 @@ The dataset is made by the real verbs, once for the whole session; whoever uses 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -168,3 +171,32 @@ def run_python(tmp_path: Path) -> RunPython:
         )
 
     return run
+
+
+def support(name: str) -> ModuleType:
+    """A module of tests/support, which is no package: tests are found by their paths."""
+    path = Path(__file__).parent / "support" / f"{name}.py"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Google Cloud Storage of the test's own with the bucket `b` (`Storage` in tests/support/google_storage.py).
+
+    Google's client finds it by the environment, in processes that the test starts too, and pauses for next to nothing
+    before it tries again.
+    """
+    from google.cloud.storage import retry
+
+    server = support("google_storage")
+    held = server.Storage("b")
+    monkeypatch.setattr(retry, "DEFAULT_RETRY", retry.DEFAULT_RETRY.with_delay(initial=0.01, maximum=0.05))
+    with server.serving(held) as address:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        yield held

@@ -19,7 +19,7 @@ from trainer.registry.protocol import Ledger, ModelVersion, Registry
 from trainer.state import State
 
 KEY_LENGTH = 16
-COMPUTING_CODE = ("models", "weights", "data", "training", "prepare.py", "train.py", "sections.py")
+COMPUTING_CODE = ("models", "weights", "data", "training", "prepare.py", "train.py", "sections")
 """What decides the figures; how they are reported, registered and shown does not."""
 
 

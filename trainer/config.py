@@ -21,15 +21,25 @@ from trainer.errors import RecipeError, nearest
 from trainer.sections import (
     AdamW,
     Augment,
+    Color,
     Constant,
     Cosine,
+    Crop,
+    Crops,
     Data,
+    Divergence,
+    EarlyStopping,
+    Ema,
+    Erase,
     Evaluate,
+    Exponential,
     Gate,
     InverseTime,
     Model,
+    ModuleWidths,
     OneCycle,
     Optimizer,
+    RandAugment,
     Registry,
     Resources,
     RmsProp,
@@ -39,20 +49,31 @@ from trainer.sections import (
     Step,
     Train,
     Transfer,
+    Views,
 )
 
 __all__ = [
     "AdamW",
     "Augment",
+    "Color",
     "Constant",
     "Cosine",
+    "Crop",
+    "Crops",
     "Data",
+    "Divergence",
+    "EarlyStopping",
+    "Ema",
+    "Erase",
     "Evaluate",
+    "Exponential",
     "Gate",
     "InverseTime",
     "Model",
+    "ModuleWidths",
     "OneCycle",
     "Optimizer",
+    "RandAugment",
     "Recipe",
     "Registry",
     "Resources",
@@ -63,6 +84,7 @@ __all__ = [
     "Step",
     "Train",
     "Transfer",
+    "Views",
     "canonical_json",
     "load",
     "model",
@@ -88,6 +110,15 @@ class Recipe(Section):
             raise ValueError(
                 f"transfer.head_epochs {self.transfer.head_epochs} leaves none of the {self.train.epochs} train.epochs "
                 "for the second phase. Lower it, or raise train.epochs."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_warm_start_can_be_left_out(self) -> Self:
+        if self.train.scratch_every is not None and self.model.init != "champion":
+            raise ValueError(
+                f"train.scratch_every {self.train.scratch_every} says which runs do without model.init = 'champion', "
+                f"but model.init is {self.model.init!r}. Set it, or leave train.scratch_every out."
             )
         return self
 

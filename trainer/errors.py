@@ -7,6 +7,7 @@
     ├── StateError              a state folder that cannot be read or written, a disk that is full
     ├── WeightsError            published weights that are missing, damaged or of another network
     ├── TrainingError           a training that diverged or cannot go on
+    │   └── ForeignCheckpoint   a checkpoint of another training where this one's belong
     ├── EvaluationError         answers that are no probabilities, or scores on different examples
     ├── RegistryError           a model, version or alias that is not there, or a registry out of reach
     │   └── LedgerConflict      somebody else wrote the promotion ledger first
@@ -22,9 +23,12 @@ from collections.abc import Iterable
 
 
 class InceptionError(Exception):
-    """The root. `exit_status` is what the `inception` command ends with when nothing catches the error."""
+    """The root."""
 
     exit_status = 1
+    """What the `inception` command ends with when nothing catches the error."""
+    hopeless = False
+    """Whether the same step, tried again with nothing changed, must fail again after whatever time that takes."""
 
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
@@ -37,6 +41,7 @@ class InceptionError(Exception):
 
 class RecipeError(InceptionError):
     exit_status = 2
+    hopeless = True
 
 
 class UsageError(InceptionError):
@@ -56,7 +61,11 @@ class WeightsError(InceptionError):
 
 
 class TrainingError(InceptionError):
-    pass
+    hopeless = True
+
+
+class ForeignCheckpoint(TrainingError):
+    hopeless = False  # found at once, and gone once somebody removes it
 
 
 class EvaluationError(InceptionError):

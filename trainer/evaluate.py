@@ -82,10 +82,10 @@ def evaluate(
 
 
 def _predict(state: State, model_uri: str, split: Split, classes: list[str], batch_size: int, who: str) -> Predictions:
-    model = _load(state, model_uri, classes, who)
+    model, views_at_once = _load(state, model_uri, classes, who)
     probabilities = np.zeros((len(split), len(classes)), np.float32)
     done, shown = 0, time.monotonic()
-    for indices in _same_shape_batches(split, batch_size):
+    for indices in _same_shape_batches(split, max(1, batch_size // views_at_once)):
         answer = model(np.stack([split.image(i) for i in indices]))
         if not np.isfinite(answer).all():
             raise EvaluationError(
@@ -115,24 +115,27 @@ def _same_shape_batches(split: Split, batch_size: int) -> Iterator[NDArray[np.in
             yield group[start : start + batch_size]
 
 
-def _load(state: State, model_uri: str, classes: list[str], who: str) -> Any:
-    """The registered model as a function from uint8 (N, height, width, 3) to float32 (N, classes)."""
+def _load(state: State, model_uri: str, classes: list[str], who: str) -> tuple[Any, int]:
+    """The registered model as a function from uint8 (N, height, width, 3) to float32 (N, classes).
+
+    And how many views of an image it looks at together: so many times smaller a batch must be.
+    """
     tracking.connect(state)
     import mlflow
     import tensorflow as tf
     from mlflow.exceptions import MlflowException
 
     try:
-        known = (mlflow.models.get_model_info(model_uri).metadata or {}).get("classes")
+        told = mlflow.models.get_model_info(model_uri).metadata or {}
         keras_model = mlflow.tensorflow.load_model(model_uri)
     except (MlflowException, OSError, ValueError) as error:
         raise EvaluationError(
             f"The {who} {model_uri} cannot be loaded: {error}.",
             "See that its artifacts are there (inception ui); a lost champion has to be retired or replaced.",
         ) from error
-    if known != classes:
+    if told.get("classes") != classes:
         raise EvaluationError(
-            f"The {who} {model_uri} knows the classes {known}, the data has {classes}.",
+            f"The {who} {model_uri} knows the classes {told.get('classes')}, the data has {classes}.",
             "Models of different classes cannot be compared: register this recipe under another registry.name.",
         )
 
@@ -140,7 +143,7 @@ def _load(state: State, model_uri: str, classes: list[str], who: str) -> Any:
     def answer(images: Any) -> Any:
         return keras_model(images, training=False)
 
-    return lambda images: answer(images).numpy()
+    return lambda images: answer(images).numpy(), int(told.get("views_at_once", 1))
 
 
 def _keep_mistakes(folder: Path, predictions: Predictions, split: Split, classes: list[str], most: int) -> list[str]:

@@ -21,13 +21,16 @@ def emit(kind: str, line: str = "", **fields: Any) -> None:
     """Say that something happened.
 
     Args:
-        kind: `step`, `progress`, `epoch`, `note` or `outcome`.
+        kind: `step`, `progress`, `epoch`, `note` or `outcome`; `study` and `trial` while a recipe is tuned.
         line: the event in words, for logs; an event without words is for the screen only.
         fields: its figures; JSON values.
     """
     if line:
-        print(line, flush=True)
-        sys.stdout.flush()
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            # An orchestrator that is interrupted stops reading first and then asks to stop: the work is put in order.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     path = os.environ.get(EVENTS_VARIABLE)
     if not path:
         return

@@ -67,6 +67,8 @@ class Epoch(Document):
     epoch: int
     phase: str = "training"
     """`training`; `head` and `fine-tuning` with transfer learning."""
+    member: int = 1
+    """Which network of an ensemble."""
     loss: float
     accuracy: float
     validation_loss: float
@@ -74,6 +76,8 @@ class Epoch(Document):
     learning_rate: float
     images_per_second: float
     seconds: float
+    input_wait: float | None = None
+    """Share of the time in which the step waited for its images."""
 
 
 class Trained(Document):
@@ -88,9 +92,21 @@ class Trained(Document):
     """Parameters of the exported network (auxiliary classifiers left out)."""
     training_parameters: int
     epochs: list[Epoch]
+    """Of all members, one after the other."""
+    members: int = 1
+    """Networks in the exported model."""
+    chosen_epochs: list[int] = []
+    """The epoch whose weights each member has; the last one unless `train.early_stopping` says otherwise."""
+    restarts: list[str] = []
+    """Every return to a checkpoint after the training diverged, in words."""
+    init: str | None = None
+    """The weights it began with, where those were not random."""
     precision: str
+    compilation: str = "graph"
+    """How the step was compiled: `graph` or `xla`."""
     device: str
     seconds: float
+    """Training time of all members; validation and checkpoints left out."""
     resumed_from_epoch: int | None
     versions: dict[str, str]
 
@@ -128,6 +144,8 @@ class Failure(Document):
     remedy: str
     traceback: str
     at: datetime
+    hopeless: bool = False
+    """Whether a retry of the step fails at once: trying again would end the same way."""
 
 
 class Outcome(Document):
@@ -194,6 +212,13 @@ def read(folder: Path, kind: type[D]) -> D:
             "Run again: the step that writes it will do its work anew.",
         )
     return document
+
+
+def remove(folder: Path, kind: type[Document]) -> None:
+    """Take a document out of its folder, if it is there. Errors: StateError."""
+    path = folder / f"{NAMES[kind]}.json"
+    with reported(path):
+        path.unlink(missing_ok=True)
 
 
 def now() -> datetime:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from trainer import events, record
@@ -141,8 +142,7 @@ def _pictures(material: Material) -> dict[str, bytes]:
     """The card's plots as files, on a ground of their own."""
     drawings: dict[str, Callable[[], bytes]] = {}
     if material.trained is not None and material.trained.epochs:
-        epochs = material.trained.epochs
-        drawings["curves.png"] = lambda: plots.curves(epochs)
+        drawings["curves.png"] = partial(plots.curves, material.trained.epochs, chosen=material.trained.chosen_epochs)
     if material.evaluated is not None:
         card = material.evaluated.challenger
         drawings["confusion.png"] = lambda: plots.confusion_matrix(card.classes, card.confusion)

@@ -9,14 +9,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from trainer import record
 from trainer.errors import InceptionError
 from trainer.events import DEBUG_VARIABLE, emit
+from trainer.interruption import GO_ON, INTERRUPTED, Interrupted, interrupt
 from trainer.state import STORAGE_REFUSALS, State, storage_error
-
-INTERRUPTED = 130
 
 
 @contextmanager
@@ -25,6 +23,9 @@ def step(name: str, root: str, *, tick: str = "", run_key: str = "", fingerprint
 
     A failure becomes a `Failure` document, one clear message on the log and a non-zero exit; the traceback goes into
     the document. What was done stays done: the next run goes on from it.
+
+    A step that is tried again fails at once where an earlier try of the same run found that to be hopeless, and takes
+    the earlier try's failure back where it comes through.
 
     A step is given no more than the orchestrator's cache may know of it, so the identity it has says where its failure
     is recorded: a run key, a data fingerprint, or else the tick.
@@ -40,14 +41,17 @@ def step(name: str, root: str, *, tick: str = "", run_key: str = "", fingerprint
     emit("step", f"{name} …", step=name, status="started", run_key=run_key, tick=tick)
     state: State | None = None
     where: Path | None = None
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         state = State.open(root)
         where = state.run(run_key) if run_key else state.failed_data(fingerprint) if fingerprint else state.tick(tick)
+        _expect_hope(where, name)
         yield state
-    except KeyboardInterrupt as interrupt:
-        _fail(where, name, InceptionError(f"{name} was interrupted.", "Run again: it goes on from here."), interrupt)
-        raise SystemExit(INTERRUPTED) from None
+        _take_back(where, name)
+    except KeyboardInterrupt as ended:
+        status, words = (ended.status, ended.message) if isinstance(ended, Interrupted) else (INTERRUPTED, "")
+        _fail(where, name, InceptionError(words or f"{name} was interrupted.", GO_ON), ended)
+        raise SystemExit(status) from None
     except OSError as error:
         # A connection that was refused is an OSError too, and none of the state folder's.
         refused = error.errno in STORAGE_REFUSALS
@@ -60,8 +64,18 @@ def step(name: str, root: str, *, tick: str = "", run_key: str = "", fingerprint
     emit("step", f"{name} done in {seconds:.1f} s", step=name, status="done", seconds=seconds)
 
 
-def _as_interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _expect_hope(where: Path, name: str) -> None:
+    """`check` begins every run without failures: one that is there was left by an earlier try of this step."""
+    earlier = record.find(where, record.Failure)
+    if earlier is not None and earlier.step == name and earlier.hopeless:
+        _say(earlier)
+        raise SystemExit(1)
+
+
+def _take_back(where: Path, name: str) -> None:
+    earlier = record.find(where, record.Failure)
+    if earlier is not None and earlier.step == name:
+        record.remove(where, record.Failure)
 
 
 def _fail(where: Path | None, name: str, error: Exception, cause: BaseException | None = None) -> None:
@@ -78,14 +92,19 @@ def _fail(where: Path | None, name: str, error: Exception, cause: BaseException 
         remedy=remedy,
         traceback="".join(traceback.format_exception(error)),
         at=record.now(),
+        hopeless=known is not None and known.hopeless,
     )
-    line = f"{name} failed: {message}\n{remedy}"
-    if os.environ.get(DEBUG_VARIABLE):
-        line += f"\n{failure.traceback}"
-    emit("step", line, step=name, status="failed", failure=record.as_json(failure))
+    _say(failure)
     if where is None:
         return
     try:
         record.write(where, failure)
     except InceptionError as error_while_recording:
         emit("note", f"the failure could not be recorded: {error_while_recording}")
+
+
+def _say(failure: record.Failure) -> None:
+    line = f"{failure.step} failed: {failure.message}\n{failure.remedy}"
+    if os.environ.get(DEBUG_VARIABLE):
+        line += f"\n{failure.traceback}"
+    emit("step", line, step=failure.step, status="failed", failure=record.as_json(failure))

@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from trainer import system_metrics as machine
 from trainer.errors import RegistryError
+from trainer.metric_stream import MetricStream
 from trainer.state import State, reported
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 RUN_KEY_TAG = "run_key"
+FIGURES_TAG = "figures_of"
+"""The run key whose training logged the figures that a run has."""
 _PARAM_VALUE_LIMIT = 500
 _SERVER_REMEDY = "See that the server answers and that MLFLOW_TRACKING_URI names it."
 _GOES_ON = "Run again: the training goes on from its last checkpoint."
@@ -81,6 +85,7 @@ class Run:
 
     run_id: str
     experiment_id: str
+    run_key: str
     joined: bool
     """True where the environment handed the run over."""
 
@@ -99,6 +104,21 @@ class Run:
         import mlflow
 
         mlflow.log_metrics(dict(metrics), step=step, run_id=self.run_id)
+
+    def stream(self) -> MetricStream:
+        """A way for figures that come while the training goes on; a context manager.
+
+        A training that is taken up again logs no step of a figure twice.
+        """
+        import mlflow
+
+        client = mlflow.MlflowClient()
+        data = client.get_run(self.run_id).data
+        taken_up = data.tags.get(FIGURES_TAG) == self.run_key
+        seen = {one.key: one.step for one in data.to_proto().metrics} if taken_up else {}
+        if not taken_up:
+            client.set_tag(self.run_id, FIGURES_TAG, self.run_key)
+        return MetricStream(client, self.run_id, seen)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         import mlflow
@@ -133,8 +153,18 @@ class Run:
 
 
 @contextmanager
-def open_run(state: State, experiment: str, run_key: str, name: str) -> Iterator[Run]:
+def open_run(
+    state: State,
+    experiment: str,
+    run_key: str,
+    name: str,
+    system_metrics: bool = False,
+    run_id: str | None = None,
+) -> Iterator[Run]:
     """The MLflow run of a training: handed over, found again by run key, or new.
+
+    With `system_metrics` it gets the machine's figures too, until the block is left. With `run_id` that run is taken
+    up, finished or not, if it is still there.
 
     Errors: RegistryError where the tracking server cannot be reached, now or while the run is open.
     """
@@ -145,19 +175,58 @@ def open_run(state: State, experiment: str, run_key: str, name: str) -> Iterator
     address = tracking_uri(state)
     with _answering(f"The MLflow store at {address} refused to open a run", _SERVER_REMEDY):
         if handed_over:
-            active = mlflow.start_run(run_id=handed_over)
+            active = mlflow.start_run(run_id=handed_over, log_system_metrics=False)
         else:
             experiment_id = _experiment(state, experiment)
             active = mlflow.start_run(
-                run_id=_unfinished(experiment_id, run_key),
+                run_id=_existing(run_id) or _unfinished(experiment_id, run_key),
                 experiment_id=experiment_id,
                 run_name=name,
                 tags={RUN_KEY_TAG: run_key},
+                log_system_metrics=False,
             )
-    run = Run(active.info.run_id, active.info.experiment_id, joined=bool(handed_over))
+    run = Run(active.info.run_id, active.info.experiment_id, run_key, joined=bool(handed_over))
+    with _ending(run, address), machine.watched(run.run_id) if system_metrics else nullcontext():
+        yield run
+
+
+@contextmanager
+def open_trial(state: State, parent: str, name: str, run_id: str | None = None) -> Iterator[Run]:
+    """The MLflow run of one trial of a tuning, nested in the tuning's run.
+
+    Args:
+        state: the state folder.
+        parent: id of the tuning's run.
+        name: of a new run.
+        run_id: the trial's run of an earlier sitting, to go on with; a new one where it is no longer there.
+
+    Errors: RegistryError, as `open_run`.
+    """
+    connect(state)
+    import mlflow
+
+    address = tracking_uri(state)
+    with _answering(f"The MLflow store at {address} refused to open a run", _SERVER_REMEDY):
+        active = mlflow.start_run(
+            run_id=_existing(run_id),
+            experiment_id=mlflow.MlflowClient().get_run(parent).info.experiment_id,
+            run_name=name,
+            parent_run_id=parent,
+            log_system_metrics=False,
+        )
+    run = Run(active.info.run_id, active.info.experiment_id, f"{parent}/{name}", joined=False)
+    with _ending(run, address):
+        yield run
+
+
+@contextmanager
+def _ending(run: Run, address: str) -> Iterator[None]:
+    """End a run as the block ends."""
+    import mlflow
+
     with _answering(f"The MLflow store at {address} refused to log the training", f"{_SERVER_REMEDY} {_GOES_ON}"):
         try:
-            yield run
+            yield
         except BaseException as error:
             # Where the store is out of reach, the run stays as it is rather than hide what happened.
             with suppress(mlflow.MlflowException):
@@ -258,6 +327,21 @@ def _experiment(state: State, name: str) -> str:
             if found is None:
                 raise
     return str(found.experiment_id)
+
+
+def _existing(run_id: str | None) -> str | None:
+    """A run that is there and not deleted."""
+    import mlflow
+
+    if run_id is None:
+        return None
+    try:
+        stage = mlflow.MlflowClient().get_run(run_id).info.lifecycle_stage
+    except mlflow.MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return run_id if stage == "active" else None
 
 
 def _unfinished(experiment_id: str, run_key: str) -> str | None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,3 +46,22 @@ def debug(command: F) -> F:
 
 def say_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def command_line(words: Sequence[str], root: Path) -> str:
+    """`inception` with these words, as it can be typed here for the same state folder."""
+    named = [] if os.environ.get("INCEPTION_STATE") or root == Path(DEFAULT_ROOT) else ["--state", str(root)]
+    return shlex.join([_command(), *words, *named])
+
+
+def relative(path: str | None) -> str:
+    """A path as it is best read here; empty for none."""
+    if path is None:
+        return ""
+    return str(Path(path).relative_to(Path.cwd())) if Path(path).is_relative_to(Path.cwd()) else path
+
+
+def _command() -> str:
+    """`inception` where the shell finds it, else the path under which it was called."""
+    found = shutil.which("inception")
+    return "inception" if found and Path(found).samefile(sys.argv[0]) else relative(str(Path(sys.argv[0]).absolute()))

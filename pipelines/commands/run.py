@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import options
-from trainer.state import DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +73,7 @@ def _conclude(console: Console, outcome: Outcome, asked: list[str], root: Path) 
     rows = [
         ("", outcome.reason),
         ("", outcome.remedy),
-        ("run card  ", _relative(outcome.card)),
+        ("run card  ", options.relative(outcome.card)),
         ("next      ", first),
         ("          ", second),
     ]
@@ -102,18 +98,4 @@ def _next(outcome: Outcome, asked: list[str], root: Path) -> list[str]:
         words = [["lookup", f"{outcome.model}@champion"], ["run", *asked, "--force"]]
     else:
         words = [["lookup", f"{outcome.model}@champion"], ["predict", f"{outcome.model}@champion", "IMAGE"]]
-    named = [] if os.environ.get("INCEPTION_STATE") or root == Path(DEFAULT_ROOT) else ["--state", str(root)]
-    return [shlex.join([_command(), *line, *named]) for line in words]
-
-
-def _command() -> str:
-    """`inception` where the shell finds it, else the path under which it was called."""
-    found = shutil.which("inception")
-    return "inception" if found and Path(found).samefile(sys.argv[0]) else _relative(str(Path(sys.argv[0]).absolute()))
-
-
-def _relative(path: str | None) -> str:
-    """A path as it is best read here; empty for none."""
-    if path is None:
-        return ""
-    return str(Path(path).relative_to(Path.cwd())) if Path(path).is_relative_to(Path.cwd()) else path
+    return [options.command_line(line, root) for line in words]

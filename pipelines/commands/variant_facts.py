@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainer.models import cost, zoo
+from trainer.sections import Section
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +39,7 @@ def describe(model: Model, classes: int, network: keras.Model) -> Facts:
         "smallest_image": row.smallest_image,
         "small_stem": row.has_small_stem,
         "width": chosen.width,
-        "options": {name: getattr(chosen, name) for name in sorted(row.options)},
+        "options": {name: _plain(getattr(chosen, name)) for name in sorted(row.options)},
         "weights": [weights.kind for weights in row.weights],
         "paper": str(row.paper),
         "arxiv": row.paper.arxiv,
@@ -77,6 +78,11 @@ def bottlenecks(network: keras.Model) -> Facts:
         ],
         "saved": sum(one.saved for one in found),
     }
+
+
+def _plain(value: Any) -> Any:
+    """An option that is a table of its own, as one."""
+    return value.model_dump() if isinstance(value, Section) else value
 
 
 def _without_auxiliary(whole: cost.Cost) -> cost.Cost:

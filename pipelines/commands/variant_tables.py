@@ -186,4 +186,6 @@ def _millions(number: int) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(part)}' for key, part in value.items())} }}"
     return "the released network's" if value is None else repr(value)

@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 import yaml
+from google.protobuf import json_format
 
 from pipelines.compiling import compiled_text, tasks
 
-# step: (image, served from the orchestrator's cache)
+# step: (image, served from the orchestrator's cache, how often it is tried again)
 STEPS = {
-    "check": ("inception-light", False),
-    "prepare": ("inception-cpu", True),
-    "train": ("inception-gpu", True),
-    "evaluate": ("inception-cpu", False),
-    "register": ("inception-light", False),
-    "promote": ("inception-light", False),
-    "report": ("inception-light", False),
+    "check": ("inception-light", False, 0),
+    "prepare": ("inception-cpu", True, 0),
+    "train": ("inception-gpu", True, 5),
+    "evaluate": ("inception-cpu", False, 0),
+    "register": ("inception-light", False, 0),
+    "promote": ("inception-light", False, 0),
+    "report": ("inception-light", False, 0),
 }
 
 
@@ -53,11 +54,24 @@ def test_image_is_as_in_the_table(step: str) -> None:
     assert spec()["deploymentSpec"]["executors"][executor]["container"]["image"] == STEPS[step][0]
 
 
-@pytest.mark.parametrize("step", [step for step, (_, cached) in STEPS.items() if cached])
+@pytest.mark.parametrize("step", [step for step, (_, cached, _) in STEPS.items() if cached])
 def test_a_cached_step_is_not_given_the_tick(step: str) -> None:
     """The id of the pipeline run is part of the cache's key: a step that is given it never hits."""
     inputs = tasks(spec())[step]["inputs"]["parameters"]
     assert "{{$.pipeline_job_uuid}}" not in str(inputs)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_retries_are_as_in_the_table(step: str) -> None:
+    """Pauses grow between them. On one machine there are none."""
+    from pipelines.retrain import retrain, tried_once
+
+    policy = tasks(spec())[step].get("retryPolicy", {})
+    assert policy.get("maxRetryCount", 0) == STEPS[step][2]
+    assert not policy or policy["backoffFactor"] > 1
+    for pipeline, retries in ((retrain, STEPS[step][2]), (tried_once(), 0)):
+        data = json_format.MessageToDict(pipeline.pipeline_spec)
+        assert tasks(data)[step].get("retryPolicy", {}).get("maxRetryCount", 0) == retries
 
 
 def test_nothing_is_installed_at_run_time() -> None:

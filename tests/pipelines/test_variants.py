@@ -150,7 +150,7 @@ def test_the_markdown_table_has_a_row_for_each_network() -> None:
             "name": name, "classes": 10, "parameters": 1, "training_parameters": 2, "trainable_parameters": 1,
             "multiply_adds": 3, "image_size": row.image_size, "smallest_image": row.smallest_image,
             "small_stem": row.has_small_stem, "weights": [], "paper": str(row.paper), "note": row.note,
-            "options": {option: row.default(option) for option in row.options},
+            "options": {option: variant_facts._plain(row.default(option)) for option in row.options},
         }
         for name, row in zoo.VARIANTS.items()
     ]  # fmt: skip
@@ -162,6 +162,15 @@ def test_the_markdown_table_has_a_row_for_each_network() -> None:
     options = dict(zip(headings, convnet, strict=True))
     assert options["variant"] == "`convnet`"
     assert (options["`dropout`"], options["`lrn`"]) == ("0.5", "—")
+
+
+def test_the_channels_of_the_single_module_can_be_set(ask: Any) -> None:
+    """They are shown as the table a recipe has for them, and counted."""
+    answer = ask("inception_module", "--set", "module.out_5x5=96")
+    assert "module = { reduce_3x3 = 64, out_3x3 = 64, reduce_5x5 = 64, out_5x5 = 96, project = 64 }" in answer.out
+    found = ask("inception_module", "--set", "module={out_5x5=96}", "--json").json
+    assert found["options"]["module"]["out_5x5"] == 96
+    assert f"{found['parameters']:,} for 10 classes" in answer.out
 
 
 @pytest.mark.slow

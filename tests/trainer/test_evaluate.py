@@ -51,7 +51,8 @@ class Arena:
 
         keras.utils.set_random_seed(seed)
         model = self.digits.recipe().model
-        served = classifier.for_serving(classifier.for_training(model, len(classes), (8, 8)), model, len(classes))
+        untrained = classifier.weights_of(classifier.for_training(model, len(classes), (8, 8)))
+        served = classifier.for_serving([untrained], model, len(classes))
         if spoil:
             spoil(served)
         example = _example_batch(self.test)

@@ -33,10 +33,9 @@ else:
     from trainer.training.learner import Learner
     size = zoo.resolve(recipe.model).image_size
     train = open_prepared(state.data(fingerprint)).split("train")
-    feed = Feed(train, recipe.train.batch_size, 0, recipe.train.augment, size)
+    feed = Feed(train, recipe.train, size)
     learner = Learner(classifier.for_training(recipe.model, 10, feed.shape), recipe.train, 10)
-    for images, labels in feed.batches(0, 2):
-        learner.step(images, labels, 0.01)
+    learner.advance(iter(feed.batches(0, 2)), [0.01, 0.01])
     told = {"size": size}
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps(told | {"peak": peak}))

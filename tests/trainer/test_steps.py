@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from typing import Any
 import pytest
 
 from trainer import record
-from trainer.errors import DataError, InceptionError, StateError, TrainingError
+from trainer.errors import DataError, ForeignCheckpoint, InceptionError, RecipeError, StateError, TrainingError
+from trainer.interruption import Interrupted, interruption
 from trainer.state import State
-from trainer.steps import INTERRUPTED, step
+from trainer.steps import step
 
 STEP = """
 import sys, time
@@ -26,6 +28,21 @@ with step("train", sys.argv[1], run_key="k") as state:
     print("working", flush=True)
     time.sleep(60)
     print("slept", flush=True)
+"""
+
+HEEDING = """
+import sys, time
+from trainer.events import emit
+from trainer.interruption import interruption
+from trainer.steps import step
+with step("train", sys.argv[1], run_key="k") as state:
+    with interruption.heeded():
+        print("working", flush=True)
+        while not interruption.asked:
+            time.sleep(0.01)
+        emit("note", "asked")
+        time.sleep(float(sys.argv[2]))
+        raise interruption.stopped("train", "epoch 2, step 3 of 9")
 """
 
 
@@ -127,23 +144,142 @@ def test_a_failure_is_an_event(state: State, tmp_path: Path, monkeypatch: pytest
     assert record.Failure.model_validate(last["failure"]) == record.read(state.run("k"), record.Failure)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interruption_is_a_failure_that_can_go_on(number: signal.Signals, state: State) -> None:
-    """Ctrl-C, or the end of a pod: status 130, a document that says so, and no traceback on the log."""
+def begun(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """A process with a step that is at work."""
     process = subprocess.Popen(
-        [sys.executable, "-c", STEP, str(state.root)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "train …\n"
     assert process.stdout.readline() == "working\n"
+    return process
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interruption_is_a_failure_that_can_go_on(number: signal.Signals, status: int, state: State) -> None:
+    """Ctrl-C, or the end of a pod: the shell's status, a document that says so, and no traceback on the log."""
+    process = begun(STEP, str(state.root))
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == INTERRUPTED
+    assert process.returncode == status
     assert out == "train failed: train was interrupted.\nRun again: it goes on from here.\n"
     assert err == ""
     failure = record.read(state.run("k"), record.Failure)
     assert failure.message == "train was interrupted."
-    assert "time.sleep" in failure.traceback or "KeyboardInterrupt" in failure.traceback
+    assert not failure.hopeless
+    assert "Interrupt" in failure.traceback
+
+
+@pytest.mark.parametrize(
+    ("numbers", "how", "status"),
+    [
+        ([signal.SIGTERM], "preempted", 75),
+        ([signal.SIGINT], "interrupted", 130),
+        ([signal.SIGINT, signal.SIGTERM], "interrupted", 130),
+    ],
+)
+def test_a_training_that_heeds_it_ends_in_order(
+    numbers: list[signal.Signals], how: str, status: int, state: State
+) -> None:
+    """With its checkpoint written. Signals that come together are one: a terminal and a waiting command both send."""
+    process = begun(HEEDING, str(state.root), "0.2")
+    for number in numbers:
+        process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    words = f"train was {how} at epoch 2, step 3 of 9; a checkpoint was written."
+    assert out == f"asked\ntrain failed: {words}\nRun again: it goes on from here.\n"
+    assert (process.returncode, err) == (status, "")
+    assert record.read(state.run("k"), record.Failure).message == words
+
+
+def test_a_step_that_nobody_reads_any_more_ends_in_order_too(state: State) -> None:
+    """An interrupted orchestrator stops reading before it asks its step to stop."""
+    process = begun(HEEDING, str(state.root), "0")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 75
+    words = "train was preempted at epoch 2, step 3 of 9; a checkpoint was written."
+    assert record.read(state.run("k"), record.Failure).message == words
+
+
+def test_a_second_signal_interrupts_at_once(state: State) -> None:
+    """Somebody is in a hurry."""
+    process = begun(
+        HEEDING.replace("import sys", "import trainer.interruption as i; i.TOGETHER_SECONDS = 0\nimport sys"),
+        str(state.root),
+        "60",
+    )
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "asked\n"
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert out.startswith("train failed: train was interrupted.\n")
+
+
+def test_a_signal_that_the_loop_did_not_see_interrupts_at_its_end() -> None:
+    """Handlers are as they were after it."""
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted) as caught, interruption.heeded():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.status == 143
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    with interruption.heeded():
+        assert not interruption.asked
+
+
+def test_another_thread_hears_nothing() -> None:
+    """Signals are the main thread's; a training in another one goes on."""
+    asked: list[bool] = []
+
+    def heed() -> None:
+        with interruption.heeded():
+            asked.append(interruption.asked)
+
+    worker = threading.Thread(target=heed)
+    worker.start()
+    worker.join()
+    assert asked == [False]
+
+
+@pytest.mark.parametrize(
+    ("error", "hopeless"),
+    [
+        (TrainingError("It diverged.", "Lower the rate."), True),
+        (RecipeError("Bad."), True),
+        (ForeignCheckpoint("Another's."), False),
+        (StateError("The disk is full."), False),
+        (ConnectionResetError("gone"), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_a_retry_does_not_repeat_what_is_hopeless(
+    error: Exception, hopeless: bool, state: State, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says the same at once and leaves the first try's document; anything else is tried again."""
+    assert fail(state, error, run_key="k") == 1
+    first, said = record.read(state.run("k"), record.Failure), capsys.readouterr().out
+    assert first.hopeless is hopeless
+    if hopeless:
+        with pytest.raises(SystemExit) as ended, step("train", str(state.root), run_key="k"):
+            pytest.fail("the step must not begin")
+        assert ended.value.code == 1
+        assert capsys.readouterr().out == said
+        assert record.read(state.run("k"), record.Failure) == first
+    else:
+        with step("train", str(state.root), run_key="k"):
+            pass
+        assert record.find(state.run("k"), record.Failure) is None
+
+
+def test_the_failure_of_another_step_stays(state: State) -> None:
+    """A step takes back only what it left itself, and is not held up by others."""
+    assert fail(state, TrainingError("It diverged."), run_key="k") == 1
+    with step("evaluate", str(state.root), run_key="k"):
+        pass
+    assert record.read(state.run("k"), record.Failure).step == "train"
 
 
 def test_no_space_for_real_is_recorded_when_there_is_space(state: State, run_python: Callable[..., Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 from trainer.card.material import STEPS, Material
 from trainer.card.numbers import NOTHING, duration, moment, percent, points, signed
 from trainer.gate import Rule
+from trainer.record import Trained
 
 RECIPE_FILE = "recipe.toml"
 """The recipe as it was run, written beside the card."""
@@ -73,7 +74,8 @@ def tiles(m: Material) -> list[tuple[str, str, str]]:
             found.append(("Champion", "none", "there was none to compare with"))
     if m.trained is not None:
         epochs = len(m.trained.epochs)
-        found.append(("Training", duration(m.trained.seconds), f"{epochs} epoch{'' if epochs == 1 else 's'}"))
+        networks = f" of {m.trained.members} networks" if m.trained.members > 1 else ""
+        found.append(("Training", duration(m.trained.seconds), f"{epochs} epoch{'' if epochs == 1 else 's'}{networks}"))
     if m.prepared is not None:
         images = sum(sum(counts) for counts in m.prepared.counts.values())
         found.append(("Images", f"{images:,}", f"in {len(m.prepared.classes):,} classes"))
@@ -132,7 +134,7 @@ def training(m: Material) -> list[tuple[str, str]]:
     rows = [
         ("Network", f"{t.variant}, {t.image_size}×{t.image_size} pixels"),
         ("Parameters", _parameters(t.parameters, t.training_parameters)),
-        ("Epochs", f"{len(t.epochs)}{_resumed(t.resumed_from_epoch)}"),
+        ("Epochs", f"{_epochs(t)}{_resumed(t.resumed_from_epoch)}"),
         ("Time", duration(t.seconds)),
         ("Device", f"{t.device}, {t.precision}"),
     ]
@@ -140,7 +142,19 @@ def training(m: Material) -> list[tuple[str, str]]:
         rows.insert(3, ("Best validation", f"{percent(best.validation_accuracy)} in epoch {best.epoch}"))
         # The first epoch compiles; the median is the speed of all the others.
         rows.append(("Speed", f"{median(epoch.images_per_second for epoch in t.epochs):,.0f} images/s"))
+    waits = [epoch.input_wait for epoch in t.epochs if epoch.input_wait is not None]
+    if waits:
+        rows.append(("Waiting for images", f"{100 * median(waits):.1f} % of the time"))
+    rows += [("Restart", restart) for restart in t.restarts]
     return rows
+
+
+def _epochs(trained: Trained) -> str:
+    """How many, of each network; and whose weights are kept, where those are not the last one's."""
+    last = Counter(epoch.member for epoch in trained.epochs)
+    each = " + ".join(str(count) for count in last.values())
+    kept = [f"{number}" for number, count in zip(trained.chosen_epochs, last.values(), strict=False) if number != count]
+    return f"{each}, kept: epoch {' and '.join(kept)}" if kept else each
 
 
 def _parameters(exported: int, trained: int) -> str:

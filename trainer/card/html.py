@@ -121,13 +121,13 @@ def _figures(m: Material) -> Values:
 
 def _training(m: Material) -> Values:
     assert m.trained is not None
-    epochs = m.trained.epochs
+    draw = partial(plots.curves, m.trained.epochs, chosen=m.trained.chosen_epochs)
     return {
         "facts": content.training(m),
         "pictures": [
-            (_both(partial(plots.curves, epochs, panels=(panel,))), f"{panel} of training and validation by epoch")
+            (_both(partial(draw, panels=(panel,))), f"{plots.TITLES[panel].lower()} by epoch")
             for panel in plots.PANELS
-            if epochs
+            if m.trained.epochs
         ],
     }
 

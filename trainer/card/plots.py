@@ -23,9 +23,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from trainer.record import Epoch
 from trainer.scorecard import Bin
 
-Panel = Literal["accuracy", "loss"]
+Panel = Literal["accuracy", "loss", "learning_rate"]
 
-PANELS: tuple[Panel, ...] = ("accuracy", "loss")
+PANELS: tuple[Panel, ...] = ("accuracy", "loss", "learning_rate")
+TITLES = {"accuracy": "Accuracy", "loss": "Loss", "learning_rate": "Learning rate"}
 
 PIXELS_PER_INCH = 192
 """Twice the 96 of a CSS inch, so that the pictures stay sharp on a good screen."""
@@ -62,24 +63,63 @@ PRINT = Theme(paper="#ffffff", base="#ffffff", ink="#1f2430", faint="#d5d9e0", r
 """For files that are shown on a ground nobody knows."""
 
 
-def curves(epochs: Sequence[Epoch], theme: Theme = PRINT, panels: Sequence[Panel] = PANELS) -> bytes:
-    """Accuracy and loss of training and validation over the epochs, side by side."""
-    figure = Figure(figsize=(5.2 * len(panels), 3.3), layout="constrained")
+def curves(
+    epochs: Sequence[Epoch], theme: Theme = PRINT, panels: Sequence[Panel] = PANELS, chosen: Sequence[int] = ()
+) -> bytes:
+    """Accuracy and loss of training and validation, and the learning rate, over the epochs, side by side.
+
+    Args:
+        epochs: of one network, or of all members of an ensemble: these as thin lines, and their mean.
+        chosen: for every member the epoch whose weights are kept; it is marked where a later one followed.
+    """
+    members = [[e for e in epochs if e.member == member] for member in sorted({e.member for e in epochs})]
+    figure = Figure(figsize=(4.7 * len(panels), 3.3), layout="constrained")
     for number, panel in enumerate(panels):
-        _curve(figure.add_subplot(1, len(panels), number + 1), epochs, panel, theme)
+        axes = figure.add_subplot(1, len(panels), number + 1)
+        if panel == "learning_rate":
+            lines = [_lines(axes, members, panel, "", theme.ink, "-")]
+        else:
+            lines = [
+                _lines(axes, members, panel, "training", theme.right, "-"),
+                _lines(axes, members, f"validation_{panel}", "validation", theme.wrong, "--"),
+            ]
+            _mark_kept(axes, members, f"validation_{panel}", chosen, theme)
+        _mark_phases(axes, members[0], theme)
+        _scale(axes, panel, [value for values in lines for value in values])
+        axes.set_xlim(0.5, max(e.epoch for e in epochs) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+        axes.set_title(TITLES[panel], loc="left", color=theme.ink, fontsize=11, fontweight="bold")
+        axes.set_xlabel("epoch", color=theme.ink)
+        _dress(axes, theme)
+        if panel != "learning_rate":
+            axes.legend(frameon=False, labelcolor=theme.ink, loc="best", fontsize=9)
     return _png(figure, theme)
 
 
-def _curve(axes: Axes, epochs: Sequence[Epoch], panel: Panel, theme: Theme) -> None:
-    number = [e.epoch for e in epochs]
-    training = [getattr(e, panel) for e in epochs]
-    validation = [getattr(e, f"validation_{panel}") for e in epochs]
-    marker = "o" if len(epochs) <= 30 else ""
-    axes.plot(number, training, color=theme.right, marker=marker, markersize=3.5, linewidth=1.8, label="training")
-    axes.plot(
-        number, validation, color=theme.wrong, marker=marker, markersize=3.5, linewidth=1.8, linestyle="--",
-        label="validation",
-    )  # fmt: skip
+def _lines(
+    axes: Axes, members: Sequence[Sequence[Epoch]], field: str, label: str, colour: str, style: str
+) -> list[float]:
+    """Draw a figure of every member, and their mean. Returns all values drawn."""
+    drawn = [([e.epoch for e in member], [float(getattr(e, field)) for e in member]) for member in members]
+    alone = len(drawn) == 1
+    for numbers, values in drawn:
+        axes.plot(
+            numbers, values, color=colour, linestyle=style, linewidth=1.8 if alone else 0.7, alpha=1 if alone else 0.55,
+            marker="o" if alone and len(numbers) <= 30 else "", markersize=3.5, label=label if alone else None,
+        )  # fmt: skip
+    if not alone:
+        # Beyond the first member's end the mean would be that of others, and jump.
+        shared = min(len(values) for _, values in drawn)
+        mean = np.mean([values[:shared] for _, values in drawn], axis=0)
+        name = f"{label}, mean of {len(drawn)}" if label else None
+        axes.plot(
+            drawn[0][0][:shared], mean, color=colour, linestyle=style, linewidth=1.8, label=name,
+            marker="o" if shared <= 30 else "", markersize=3.5,
+        )  # fmt: skip
+    return [value for _, values in drawn for value in values]
+
+
+def _mark_phases(axes: Axes, epochs: Sequence[Epoch], theme: Theme) -> None:
     for before, after in pairwise(epochs):
         if after.phase != before.phase:
             axes.axvline(after.epoch - 0.5, color=theme.ink, linewidth=1, linestyle=":")
@@ -87,9 +127,29 @@ def _curve(axes: Axes, epochs: Sequence[Epoch], panel: Panel, theme: Theme) -> N
                 after.phase, (after.epoch - 0.5, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
                 textcoords="offset points", fontsize=8, color=theme.ink,
             )  # fmt: skip
-    values = [*training, *validation]
+
+
+def _mark_kept(axes: Axes, members: Sequence[Sequence[Epoch]], field: str, chosen: Sequence[int], theme: Theme) -> None:
+    """A ring around the epoch whose weights are kept, where the training went on after it."""
+    kept = [
+        epoch
+        for member, number in zip(members, chosen, strict=False)
+        for epoch in member
+        if epoch.epoch == number != member[-1].epoch
+    ]
+    if kept:
+        name = f"kept: epoch {kept[0].epoch}" if len(members) == 1 else "kept epochs"
+        axes.plot(
+            [e.epoch for e in kept], [getattr(e, field) for e in kept], color=theme.ink, linestyle="", marker="o",
+            markersize=9, markerfacecolor="none", markeredgewidth=1.5, label=name,
+        )  # fmt: skip
+
+
+def _scale(axes: Axes, panel: Panel, values: Sequence[float]) -> None:
     lowest, highest = min(values), max(values)
-    if panel == "loss" and lowest > 0 and highest > _LOG_RATIO * lowest:
+    if panel == "learning_rate":
+        axes.set_ylim(0, 1.1 * highest or 1)
+    elif panel == "loss" and lowest > 0 and highest > _LOG_RATIO * lowest:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -99,12 +159,6 @@ def _curve(axes: Axes, epochs: Sequence[Epoch], panel: Panel, theme: Theme) -> N
         axes.set_ylim(lowest - 0.05, highest + 0.05)
     if panel == "accuracy":
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %" if value <= 1 else ""))
-    axes.set_xlim(number[0] - 0.5, number[-1] + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-    axes.set_title(panel.capitalize(), loc="left", color=theme.ink, fontsize=11, fontweight="bold")
-    axes.set_xlabel("epoch", color=theme.ink)
-    _dress(axes, theme)
-    axes.legend(frameon=False, labelcolor=theme.ink, loc="best", fontsize=9)
 
 
 def shown_classes(confusion: Sequence[Sequence[int]]) -> list[int]:

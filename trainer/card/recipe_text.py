@@ -6,8 +6,11 @@ The text is a recipe file again: `trainer.config.load` reads from it the recipe 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def as_toml(recipe: Mapping[str, Any]) -> str:
@@ -23,10 +26,15 @@ def _table(name: str, values: Mapping[str, Any]) -> str:
     tables = []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            tables.append(_table(f"{name}.{key}", value))
+            tables.append(_table(f"{name}.{_key(key)}", value))
         elif value is not None:
-            lines.append(f"{key} = {_value(value)}")
+            lines.append(f"{_key(key)} = {_value(value)}")
     return "\n".join(["\n".join(lines) + "\n", *tables])
+
+
+def _key(key: str) -> str:
+    # The names of classes are keys too, in `class_weights`, and may be any text.
+    return key if _BARE.fullmatch(key) else _value(key)
 
 
 def _value(value: Any) -> str:

@@ -7,22 +7,23 @@ from keras import layers
 
 from trainer.models.blocks import Net, Tensor, conv, max_pool
 from trainer.models.zoo import Options
+from trainer.sections.model import ModuleWidths
 
 
 def inception_module(options: Options, classes: int) -> keras.Model:
     """One module on the pixels themselves: figure 2(b) of arXiv:1409.4842 without its plain 1×1 branch.
 
-    Shapes for 32 pixels. Nearly all of its parameters are those of the Dense layer on the flattened grid, so their
-    number grows with the square of the image's side.
+    Shapes for 32 pixels and the tutorial's 64 channels everywhere. Nearly all of its parameters are those of the Dense
+    layer on the flattened grid, so their number grows with the square of the image's side.
     """
-    net = Net(options, batch_norm=False)
+    net, widths = Net(options, batch_norm=False), options.module or ModuleWidths()
     image = net.image()  # 32×32×3
     x = net.concat(
         "module",
         image,
-        [conv(64, 1), conv(64, 3)],
-        [conv(64, 1), conv(64, 5)],
-        [max_pool(3), conv(64, 1)],
+        [conv(widths.reduce_3x3, 1), conv(widths.out_3x3, 3)],
+        [conv(widths.reduce_5x5, 1), conv(widths.out_5x5, 5)],
+        [max_pool(3), conv(widths.project, 1)],
     )  # 32×32×192
     x = layers.Flatten(name="head.flatten")(x)  # 196608
     return keras.Model(image, {"main": net.logits(net.dropout(x, "head"), classes, "head")}, name=options.variant)

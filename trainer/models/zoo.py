@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.errors import RecipeError, nearest
+from trainer.sections.model import ModuleWidths
 from trainer.weights import published
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class Options:
     bn_momentum: float = 0.99
     bn_gamma: bool = False
     lrn: bool = False
+    module: ModuleWidths | None = None
+    fused: bool = False
+    """Batch normalisation trains through TensorFlow's fused operation: for training only."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Variant:
         return self.defaults.get(option, _NEUTRAL[option])
 
 
-OPTIONAL = ("stem", "auxiliary", "dropout", "residual_scale", "bn_momentum", "bn_gamma", "lrn")
+OPTIONAL = ("stem", "auxiliary", "dropout", "residual_scale", "bn_momentum", "bn_gamma", "lrn", "module")
 """Options that only some rows have."""
 _NEUTRAL: dict[str, Any] = {name: Options.__dataclass_fields__[name].default for name in OPTIONAL}
 
@@ -106,6 +110,7 @@ _BATCH_NORM = (
     "1502.03167",
 )
 _RETHINKING = ("Rethinking the Inception architecture for computer vision", 2015, "1512.00567")
+_RANDOM_LABELS = ("Understanding deep learning requires rethinking generalization", 2016, "1611.03530")
 _RESIDUAL = ("Inception-v4, Inception-ResNet and the impact of residual connections on learning", 2016, "1602.07261")
 
 _NORMALISED = frozenset({"stem", "dropout", "bn_momentum", "bn_gamma"})
@@ -121,7 +126,8 @@ VARIANTS: dict[str, Variant] = {
             image_size=32,
             smallest_image=8,
             scaling="unit",
-            options=frozenset({"dropout"}),
+            options=frozenset({"dropout", "module"}),
+            defaults={"module": ModuleWidths()},
         ),
         Variant(
             name="convnet",
@@ -167,6 +173,16 @@ VARIANTS: dict[str, Variant] = {
             options=_NORMALISED | {"auxiliary"},
             # Trained with the auxiliary classifier (section 4 calls it a regulariser).
             defaults={"auxiliary": True, "dropout": 0.2},
+        ),
+        Variant(
+            name="inception_small",
+            note="The network for CIFAR-10 of that paper's experiments: modules of a 1×1 beside a 3×3, nothing else.",
+            paper=Paper(*_RANDOM_LABELS, "figure 3"),
+            builder="trainer.models.inception_small:inception_small",
+            image_size=28,
+            smallest_image=8,
+            scaling="symmetric",
+            options=_NORMALISED,
         ),
         Variant(
             name="inception_v4",
@@ -265,7 +281,7 @@ def resolve(model: Model) -> Options:
     )
 
 
-def build(model: Model, classes: int) -> keras.Model:
+def build(model: Model, classes: int, *, fused: bool = False) -> keras.Model:
     """The network, untrained.
 
     Input: float images (batch, image_size, image_size, 3), already scaled as the row's `scaling` says. Output: a dict
@@ -274,6 +290,8 @@ def build(model: Model, classes: int) -> keras.Model:
     Args:
         model: a recipe's `[model]` section.
         classes: at least 2.
+        fused: batch normalisation is `normalisation.FusedBatchNormalization`, which trains faster on TensorFlow. The
+            variables are the same; without it the network holds stock layers only, and loads without this project.
 
     Errors: RecipeError (unknown variant); ValueError (fewer than two classes).
     """
@@ -281,7 +299,7 @@ def build(model: Model, classes: int) -> keras.Model:
         raise ValueError(f"A classifier needs at least 2 classes, received {classes}.")
     module, _, function = variant(model.variant).builder.partition(":")
     builder = getattr(importlib.import_module(module), function)
-    network: keras.Model = builder(resolve(model), classes)
+    network: keras.Model = builder(replace(resolve(model), fused=fused), classes)
     return network
 
 

@@ -6,31 +6,50 @@ from collections.abc import Callable
 from typing import Any, assert_never
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from trainer.config import AdamW, RmsProp, Sgd, Train
 
 Logits = dict[str, Any]
 
+SPARED = ("bias", "beta", "gamma")
+"""Names of variables that no decay and no penalty touches."""
 
-def objective(train: Train, classes: int) -> Callable[[Logits, Any], Any]:
-    """The loss of a batch: `loss(logits, labels)`.
 
-    Cross-entropy of the main classifier plus `auxiliary_weight` times that of each auxiliary one, all against the same
-    smoothed targets: (1 - ε) on the true class plus ε/K on all K (Szegedy et al. 2016, arXiv:1512.00567, section 7).
+def objective(
+    train: Train, classes: int, class_weights: NDArray[np.float32] | None = None
+) -> Callable[[Logits, Any], tuple[Any, Any]]:
+    """What a batch costs: `loss, cross_entropy = cost(logits, labels)`.
 
-    `logits` maps `main` and any auxiliary outputs to (batch, classes) float32; `labels` is (batch,) integers.
+    The loss is the cross-entropy of the main classifier plus `auxiliary_weight` times that of each auxiliary one, all
+    against the same smoothed targets: 1 - ε of the target plus ε/K on all K classes (Szegedy et al. 2016,
+    arXiv:1512.00567, section 7). `class_weights` multiply the loss of each example, a mixed one's by the mixed weight,
+    and the mean is over examples, not over weights: what Keras does with `class_weight`, and what lets the parts of a
+    batch be added up.
+
+    The second figure is that of the main classifier without any weights: whatever they are, guessing costs ln K in it.
+
+    `logits` maps `main` and any auxiliary outputs to (batch, classes) float32; `labels` is (batch,) integers, or
+    (batch, classes) float32 targets that sum to 1; `class_weights` is (classes,).
     """
 
-    def loss(logits: Logits, labels: Any) -> Any:
-        targets = keras.ops.one_hot(labels, classes, dtype="float32")
+    def cost(logits: Logits, labels: Any) -> tuple[Any, Any]:
+        targets = labels if len(labels.shape) == 2 else keras.ops.one_hot(labels, classes, dtype="float32")
+        factors = None if class_weights is None else keras.ops.matmul(targets, class_weights[:, None])[:, 0]
         targets = targets * (1.0 - train.label_smoothing) + train.label_smoothing / classes
-        total = _cross_entropy(targets, logits["main"])
+
+        def mean(errors: Any) -> Any:
+            return keras.ops.mean(errors if factors is None else factors * errors)
+
+        errors = _cross_entropy(targets, logits["main"])
+        total = mean(errors)
         for name, auxiliary in logits.items():
             if name != "main":
-                total = total + train.auxiliary_weight * _cross_entropy(targets, auxiliary)
-        return total
+                total = total + train.auxiliary_weight * mean(_cross_entropy(targets, auxiliary))
+        return total, keras.ops.mean(errors)
 
-    return loss
+    return cost
 
 
 def validation_loss(logits: Any, labels: Any) -> Any:
@@ -46,27 +65,33 @@ def l2_penalty(variables: list[Any], strength: float) -> Any:
 
 def optimizer(train: Train) -> keras.optimizers.Optimizer:
     """The recipe's optimiser; its learning rate is assigned anew at every step."""
+    made = _made(train)
+    made.exclude_from_weight_decay(var_names=list(SPARED))
+    return made
+
+
+def _made(train: Train) -> keras.optimizers.Optimizer:
     chosen = train.optimizer
-    # Named, because Keras numbers optimisers per process, and checkpoints go by the names of variables.
-    common = {"name": chosen.name, "learning_rate": chosen.learning_rate, "global_clipnorm": train.clip_norm}
+    common = {
+        # Keras numbers optimisers per process, and checkpoints go by the names of variables.
+        "name": chosen.name,
+        "learning_rate": chosen.learning_rate,
+        "weight_decay": chosen.weight_decay or None,
+        "global_clipnorm": train.clip_norm,
+    }
     match chosen:
         case Sgd():
             return keras.optimizers.SGD(momentum=chosen.momentum, nesterov=chosen.nesterov, **common)
         case RmsProp():
             return keras.optimizers.RMSprop(rho=chosen.rho, momentum=chosen.momentum, epsilon=chosen.epsilon, **common)
         case AdamW():
-            adam = keras.optimizers.AdamW(
-                beta_1=chosen.beta_1,
-                beta_2=chosen.beta_2,
-                epsilon=chosen.epsilon,
-                weight_decay=chosen.weight_decay,
-                **common,
-            )
-            adam.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-            return adam
+            # Keras' AdamW insists on a decay, and takes off nothing at every step where it is 0.
+            kind = keras.optimizers.AdamW if chosen.weight_decay else keras.optimizers.Adam
+            return kind(beta_1=chosen.beta_1, beta_2=chosen.beta_2, epsilon=chosen.epsilon, **common)
         case _:
             assert_never(chosen)
 
 
 def _cross_entropy(targets: Any, logits: Any) -> Any:
-    return keras.ops.mean(keras.ops.categorical_crossentropy(targets, logits, from_logits=True))
+    """Per example, shape (batch,)."""
+    return keras.ops.categorical_crossentropy(targets, logits, from_logits=True)

@@ -6,6 +6,7 @@ bfloat16 doubles the throughput of a processor that multiplies it in hardware an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ class Precision(NamedTuple):
     why: str
 
 
-def choose(asked: str, accelerators: list[tuple[int, int]], cpu_flags: frozenset[str]) -> Precision:
+def choose(asked: str, accelerators: Sequence[tuple[int, int]], cpu_flags: frozenset[str]) -> Precision:
     """Decide.
 
     Args:

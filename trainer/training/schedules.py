@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import assert_never
 
-from trainer.config import Constant, Cosine, InverseTime, OneCycle, Schedule, Step
+from trainer.config import Constant, Cosine, Exponential, InverseTime, OneCycle, Schedule, Step
 
 LearningRate = Callable[[int], float]
 
@@ -22,20 +22,31 @@ def learning_rate(schedule: Schedule, peak: float, epochs: int, steps_per_epoch:
     """
     total = epochs * steps_per_epoch
     match schedule:
-        case Constant():
-            return lambda step: peak
         case InverseTime():
             decay = schedule.decay if schedule.decay is not None else peak / epochs
             return lambda step: peak / (1.0 + decay * step)
-        case Step():
-            warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
-            period = schedule.every_epochs * steps_per_epoch
-            return _after_warmup(warmup, peak, lambda step: peak * schedule.factor ** (step // period))
-        case Cosine():
-            warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
-            return _after_warmup(warmup, peak, _cosine(schedule, peak, total - warmup))
         case OneCycle():
             return _one_cycle(schedule, peak, total)
+        case _:
+            warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
+            return _after_warmup(warmup, peak, _without_warmup(schedule, peak, total - warmup, steps_per_epoch))
+
+
+def _without_warmup(
+    schedule: Constant | Step | Exponential | Cosine, peak: float, total: int, steps_per_epoch: int
+) -> LearningRate:
+    """From the peak on; `total` is the number of steps after the warm-up."""
+    match schedule:
+        case Constant():
+            return lambda step: peak
+        case Step():
+            period = schedule.every_epochs * steps_per_epoch
+            return lambda step: peak * schedule.factor ** (step // period)
+        case Exponential():
+            over = schedule.every_epochs * steps_per_epoch
+            return lambda step: peak * schedule.factor ** (step / over)
+        case Cosine():
+            return _cosine(schedule, peak, total)
         case _:
             assert_never(schedule)
 

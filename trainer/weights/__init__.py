@@ -5,6 +5,8 @@
     init = "timm:<file or name>" a .safetensors file, or timm's own, downloaded
     init = "slim:<checkpoint>"   a TensorFlow 1 checkpoint of TF-slim
 
+and, from the registry, those of the model that is now champion (`champion.py`): init = "champion".
+
 A file is a local path or a gs:// address. Nothing in it is executed: no pickle is read. Every variable of the network
 is set exactly once or the loading is refused, except the classifiers, which stay fresh where the classes differ.
 """

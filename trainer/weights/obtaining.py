@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from trainer.errors import WeightsError
 from trainer.state import reported
+from trainer.storage.google import SCHEME
 from trainer.weights import bucket
 from trainer.weights.published import Download, Weights
 
@@ -43,7 +44,7 @@ def obtain(weights: Weights, address: str, with_classifier: bool, cache: Path) -
         if download is not None:
             path = _downloaded(download, weights, cache)
             source = download.address
-        elif address.startswith(bucket.SCHEME):
+        elif address.startswith(SCHEME):
             path, source = bucket.fetch(address, cache / "weights"), address
         else:
             path, source = Path(address).expanduser().absolute(), address

@@ -21,7 +21,10 @@ IMAGENET_CLASSES = 1000
 PREPROCESSING: Literal["symmetric"] = "symmetric"
 """What all of them were trained on: pixels from -1 to 1. A network that scales otherwise is refused."""
 
-_HOW_TO_WRITE = "Write 'imagenet', 'keras:<file>', 'timm:<file or name>' or 'slim:<checkpoint>'."
+CHAMPION = "champion"
+"""The `init` that asks for no published weights, but for those of the registered champion."""
+
+_HOW_TO_WRITE = "Write 'champion', 'imagenet', 'keras:<file>', 'timm:<file or name>' or 'slim:<checkpoint>'."
 _PICKLES = (".pth", ".pt", ".bin", ".pkl", ".ckpt")
 
 
@@ -121,9 +124,11 @@ NOT_OF_THIS_KIND: dict[tuple[str, Kind], str] = {
 def parse(init: str) -> tuple[Kind, str]:
     """Kind and address of an `init`; the address is empty for `imagenet`. Errors: ValueError."""
     kind, colon, address = init.partition(":")
+    if kind == CHAMPION:
+        raise ValueError(f"init {init!r} says too much. Write 'champion' by itself: registry.name says whose.")
     known = next((one for one in KINDS if one == kind), None)
     if known is None:
-        raise ValueError(f"init kind {kind!r} is unknown. {nearest(kind, KINDS)} {_HOW_TO_WRITE}")
+        raise ValueError(f"init kind {kind!r} is unknown. {nearest(kind, (CHAMPION, *KINDS))} {_HOW_TO_WRITE}")
     complete = not colon if known == "imagenet" else bool(address)
     if not complete:
         raise ValueError(f"init {init!r} is incomplete or says too much. {_HOW_TO_WRITE}")
@@ -144,7 +149,7 @@ def find(variant: str, kind: Kind) -> Weights:
 
 def check(model: Model) -> None:
     """See that a recipe's `init` names weights that fit the network it asks for. Errors: ValueError."""
-    if model.init is None:
+    if model.init in (None, CHAMPION):
         return
     kind, address = parse(model.init)
     weights = find(model.variant, kind)

@@ -120,7 +120,7 @@ def test_plots_come_in_light_and_dark(make_record) -> None:
     """Each plot has a second picture that the browser takes in dark mode."""
     page = page_of(make_record())
     dark = [a for tag, a in page.tags if tag == "source"]
-    assert len(dark) == 4
+    assert len(dark) == 5
     assert all(a["media"] == "(prefers-color-scheme: dark)" for a in dark)
 
 

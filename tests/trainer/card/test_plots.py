@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex, to_rgb
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -34,7 +35,7 @@ def painted(png: bytes, colour: str) -> int:
     return int((np.abs(pixels(png)[..., :3] - wanted).sum(axis=-1) < 30).sum())
 
 
-def epoch(number: int, **changes: float) -> Epoch:
+def epoch(number: int, member: int = 1, **changes: float) -> Epoch:
     figures = {
         "loss": 2.0 / number,
         "accuracy": 1 - 0.8 / number,
@@ -44,7 +45,7 @@ def epoch(number: int, **changes: float) -> Epoch:
         "images_per_second": 100.0,
         "seconds": 1.0,
     }
-    return Epoch(epoch=number, **(figures | changes))
+    return Epoch(epoch=number, member=member, **(figures | changes))
 
 
 def matrix(classes: int, mistakes: int = 3) -> list[list[int]]:
@@ -57,20 +58,56 @@ def matrix(classes: int, mistakes: int = 3) -> list[list[int]]:
 @pytest.mark.parametrize("count", [1, 2, 30, 300])
 @pytest.mark.parametrize("theme", THEMES)
 def test_curves_show_training_and_validation_whatever_the_number_of_epochs(count: int, theme: str) -> None:
-    """Both lines are visible in both panels, for one epoch as for three hundred."""
-    png = plots.curves([epoch(number) for number in range(1, count + 1)], THEMES[theme])
-    width = opened(png).width
-    for half in (slice(0, width // 2), slice(width // 2, width)):
-        part = io.BytesIO()
-        opened(png).crop((half.start, 0, half.stop, opened(png).height)).save(part, "PNG")
-        assert painted(part.getvalue(), THEMES[theme].right) > 20
-        assert painted(part.getvalue(), THEMES[theme].wrong) > 20
+    """Both lines are visible in both panels, and the learning rate in its own, for one epoch as for three hundred."""
+    epochs = [epoch(number) for number in range(1, count + 1)]
+    for panel in ("accuracy", "loss"):
+        png = plots.curves(epochs, THEMES[theme], panels=(panel,))
+        assert painted(png, THEMES[theme].right) > 20
+        assert painted(png, THEMES[theme].wrong) > 20
+    rate, nothing = (
+        plots.curves(
+            [one.model_copy(update={"learning_rate": value}) for one in epochs], THEMES[theme], ("learning_rate",)
+        )
+        for value in (0.01, 0.0)
+    )
+    assert painted(rate, THEMES[theme].ink) > painted(nothing, THEMES[theme].ink) + 20
 
 
-def test_a_single_panel_is_half_as_wide() -> None:
-    """On a phone the two panels lie one above the other, so each can be had alone."""
-    both, alone = (plots.curves([epoch(1), epoch(2)], panels=panels) for panels in (plots.PANELS, ("loss",)))
-    assert opened(both).width == 2 * opened(alone).width
+def test_a_single_panel_is_a_third_as_wide() -> None:
+    """On a phone the panels lie one above the other, so each can be had alone."""
+    all_of_them, alone = (plots.curves([epoch(1), epoch(2)], panels=panels) for panels in (plots.PANELS, ("loss",)))
+    assert opened(all_of_them).width == pytest.approx(3 * opened(alone).width, abs=3)
+
+
+def ensemble(*lengths: int) -> list[Epoch]:
+    """Members that differ a little."""
+    return [
+        epoch(number, member=member, accuracy=0.1 * member + 0.005 * number, validation_accuracy=0.1)
+        for member, length in enumerate(lengths, start=1)
+        for number in range(1, length + 1)
+    ]
+
+
+def test_every_member_of_an_ensemble_is_a_line_and_so_is_their_mean() -> None:
+    """A thick line as for one network, and a pale one for each."""
+    pale = to_hex(0.45 + 0.55 * np.array(to_rgb(plots.PRINT.right)))
+    alone, three = (plots.curves(ensemble(*lengths), panels=("accuracy",)) for lengths in ((40,), (40, 35, 30)))
+    assert painted(alone, pale) < 0.5 * painted(three, pale)
+    assert painted(three, plots.PRINT.right) > 0.5 * painted(alone, plots.PRINT.right)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "chosen", "rings"), [((9,), [5], 1), ((9,), [9], 0), ((9,), [], 0), ((9, 7, 8), [4, 7, 5], 2)]
+)
+def test_the_epoch_whose_weights_are_kept_is_marked(lengths: tuple[int, ...], chosen: list[int], rings: int) -> None:
+    """Of every network, unless it is the last one."""
+    marked, plain = (plots.curves(ensemble(*lengths), panels=("accuracy",), chosen=kept) for kept in (chosen, []))
+    # The legend's own ring and words go with the first.
+    more = painted(marked, plots.PRINT.ink) - painted(plain, plots.PRINT.ink)
+    assert (more > 0) == (rings > 0)
+    if rings > 1:
+        one = painted(plots.curves(ensemble(*lengths), panels=("accuracy",), chosen=[*chosen[:2], 8]), plots.PRINT.ink)
+        assert painted(marked, plots.PRINT.ink) > one > painted(plain, plots.PRINT.ink)
 
 
 @pytest.mark.parametrize("loss", [0.0, 1e-9, 1e9])

@@ -39,7 +39,7 @@ def trained() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def served(trained: keras.Model) -> keras.Model:
-    return classifier.for_serving(trained, SMALL, 10)
+    return classifier.for_serving([classifier.weights_of(trained)], SMALL, 10)
 
 
 def test_what_is_trained_gives_logits_for_every_classifier(trained: keras.Model) -> None:
@@ -77,7 +77,7 @@ def test_what_is_served_answers_as_what_was_trained(model: Model, shape: tuple[i
     network = classifier.for_training(model, 10, shape)
     batch = images(5, *shape)
     expected = softmax(np.asarray(network(batch, training=False)["main"]))
-    served = classifier.for_serving(network, model, 10)
+    served = classifier.for_serving([classifier.weights_of(network)], model, 10)
     before = served.get_weights()
     answer = np.asarray(served(batch))
     assert answer.dtype == np.float32
@@ -91,7 +91,7 @@ def test_large_images_are_shrunk_as_the_training_feed_shrank_them() -> None:
     network = classifier.for_training(MODULE, 10, (32, 32))
     [picture] = images(1, 150, 150)
     in_training = softmax(np.asarray(network(resize(picture, 32)[None], training=False)["main"]))
-    served = classifier.for_serving(network, MODULE, 10)
+    served = classifier.for_serving([classifier.weights_of(network)], MODULE, 10)
     np.testing.assert_allclose(np.asarray(served(picture[None])), in_training, atol=1e-3)
     picked = np.asarray(served(picture[2::5, 2::5][None]))  # what shrinking without averaging would see
     assert np.abs(picked - in_training).max() > 1e-2
@@ -131,7 +131,7 @@ def test_what_is_served_computes_in_float32() -> None:
     """A processor without bfloat16 runs it at full speed; the policy in force is left as it was."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     network = classifier.for_training(MODULE, 3, (8, 8))
-    served = classifier.for_serving(network, MODULE, 3)
+    served = classifier.for_serving([classifier.weights_of(network)], MODULE, 3)
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
     assert "bfloat16" in computed(network)
     assert computed(served) == {"float32"}
@@ -163,4 +163,4 @@ def test_what_is_served_loads_without_this_project(
 def test_a_variant_without_auxiliary_classifiers_is_served_too() -> None:
     """An option the row lacks is not asked of it."""
     network = classifier.for_training(MODULE, 2, (8, 8))
-    assert classifier.for_serving(network, MODULE, 2).count_params() == network.count_params()
+    assert classifier.for_serving([classifier.weights_of(network)], MODULE, 2).count_params() == network.count_params()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from trainer.config import ModuleWidths
 from trainer.models.cost import Cost
 
 # variant, auxiliary classifiers, classes: total, trainable, non-trainable (moving statistics).
@@ -23,6 +24,8 @@ COUNTS = [
     ("inception_v3", True, 10, 24_389_556, 24_353_332, 36_224),
     ("inception_v3", False, 1000, 23_851_784, 23_817_352, 34_432),
     ("inception_v3", True, 1000, 27_179_376, 27_143_152, 36_224),
+    # Table 1 of its paper: 1,649,402.
+    ("inception_small", False, 10, 1_652_826, 1_649_402, 3_424),
     ("inception_v4", False, 10, 41_189_770, 41_126_602, 63_168),
     pytest.param("inception_v4", True, 10, 43_788_820, 43_723_860, 64_960, marks=pytest.mark.slow),
     ("inception_v4", False, 1000, 42_711_400, 42_648_232, 63_168),
@@ -119,6 +122,20 @@ STAGES: dict[str, Shapes] = {
         "aux_1": (10,),
         "reduction_b": (8, 8, 1280),
         **repeated("inception_c", 2, (8, 8, 2048)),
+        "head": (10,),
+    },
+    "inception_small": {
+        "stem": (28, 28, 96),
+        "inception_1a": (28, 28, 64),
+        "inception_1b": (28, 28, 80),
+        "downsample_1": (14, 14, 160),
+        "inception_2a": (14, 14, 160),
+        "inception_2b": (14, 14, 160),
+        "inception_2c": (14, 14, 160),
+        "inception_2d": (14, 14, 144),
+        "downsample_2": (7, 7, 240),
+        "inception_3a": (7, 7, 336),
+        "inception_3b": (7, 7, 336),
         "head": (10,),
     },
     "inception_v4": {
@@ -223,3 +240,33 @@ def test_every_step_of_a_stem_hands_on_the_published_shape(cost_of: Callable[...
     auxiliary = variant == "inception_v3"
     shapes = {layer.name: layer.output_shape for layer in cost_of(10, variant=variant, auxiliary=auxiliary).layers}
     assert {name: shapes[name] for name in STEMS[variant]} == STEMS[variant]
+
+
+@pytest.mark.parametrize(
+    ("widths", "size", "classes"),
+    [
+        ({}, 32, 10),
+        ({"reduce_3x3": 16}, 32, 10),
+        ({"out_3x3": 8, "project": 24}, 8, 3),
+        ({"reduce_3x3": 96, "out_3x3": 128, "reduce_5x5": 16, "out_5x5": 32, "project": 40}, 12, 5),
+    ],
+)
+def test_the_single_module_counts_as_its_channels_say(
+    cost_of: Callable[..., Cost], widths: dict[str, int], size: int, classes: int
+) -> None:
+    """C·(r3 + r5 + p) + 9·r3·c3 + 25·r5·c5 and the biases, then a Dense layer on the flattened grid."""
+    channels = ModuleWidths(**widths)
+    r3, c3, r5, c5, p = channels.model_dump().values()
+    module = 3 * (r3 + r5 + p) + 9 * r3 * c3 + 25 * r5 * c5 + (r3 + c3 + r5 + c5 + p)
+    dense = (size * size * (c3 + c5 + p) + 1) * classes
+    cost = cost_of(classes, variant="inception_module", image_size=size, module=channels)
+    assert cost.parameters == module + dense
+    if not widths:
+        assert cost.parameters == 2_106_250
+
+
+def test_the_width_multiplies_the_channels_of_the_single_module(cost_of: Callable[..., Cost]) -> None:
+    """Half of 96 and 32 is 48 and 16, as if the table had said so."""
+    halved = cost_of(3, variant="inception_module", width=0.5, module=ModuleWidths(out_3x3=96, project=32))
+    said = ModuleWidths(reduce_3x3=32, out_3x3=48, reduce_5x5=32, out_5x5=32, project=16)
+    assert halved == cost_of(3, variant="inception_module", module=said)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from trainer.config import Model
+from trainer.config import Model, ModuleWidths
 from trainer.errors import RecipeError
 from trainer.models import zoo
 
@@ -18,11 +18,12 @@ ROWS = sorted(zoo.VARIANTS)
 WITH_SMALL_STEM = [name for name in ROWS if zoo.VARIANTS[name].has_small_stem]
 
 OPTIONS = {
-    "inception_module": {"dropout"},
+    "inception_module": {"dropout", "module"},
     "convnet": {"dropout"},
     "googlenet": {"stem", "auxiliary", "dropout", "lrn"},
     "inception_v2": {"stem", "dropout", "bn_momentum", "bn_gamma"},
     "inception_v3": {"stem", "auxiliary", "dropout", "bn_momentum", "bn_gamma"},
+    "inception_small": {"stem", "dropout", "bn_momentum", "bn_gamma"},
     "inception_v4": {"stem", "auxiliary", "dropout", "bn_momentum", "bn_gamma"},
     "inception_resnet_v1": {"stem", "auxiliary", "dropout", "residual_scale", "bn_momentum", "bn_gamma"},
     "inception_resnet_v2": {"stem", "auxiliary", "dropout", "residual_scale", "bn_momentum", "bn_gamma"},
@@ -35,6 +36,7 @@ ASKED = {
     "bn_momentum": 0.9,
     "bn_gamma": True,
     "lrn": True,
+    "module": ModuleWidths(out_5x5=96),
 }
 LACKING = [(row, option) for row in ROWS for option in ASKED if option not in OPTIONS[row]]
 HAVING = [(row, option) for row in ROWS for option in ASKED if option in OPTIONS[row]]
@@ -140,6 +142,7 @@ def test_an_unknown_variant_is_a_recipe_error() -> None:
         ("googlenet", 224, True, 0.4, "unit"),
         ("inception_v2", 224, False, 0.0, "symmetric"),
         ("inception_v3", 299, True, 0.2, "symmetric"),
+        ("inception_small", 28, False, 0.0, "symmetric"),
         ("inception_v4", 299, False, 0.2, "symmetric"),
         ("inception_resnet_v1", 299, False, 0.2, "symmetric"),
         ("inception_resnet_v2", 299, False, 0.2, "symmetric"),
@@ -150,7 +153,12 @@ def test_what_is_left_out_takes_the_rows_default(
 ) -> None:
     """A section that names only a variant resolves to the paper's network."""
     assert zoo.resolve(Model(variant=name)) == zoo.Options(
-        variant=name, image_size=image_size, scaling=scaling, auxiliary=auxiliary, dropout=dropout
+        variant=name,
+        image_size=image_size,
+        scaling=scaling,
+        auxiliary=auxiliary,
+        dropout=dropout,
+        module=ModuleWidths() if name == "inception_module" else None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from trainer import config, tracking
 from trainer.card import plots
@@ -17,6 +18,7 @@ from trainer.models import zoo
 from trainer.record import Epoch, Trained
 from trainer.state import State
 from trainer.train import train
+from trainer.training import fitting
 from trainer.training.learner import Learner
 from trainer.training.phases import freeze, phases, stages
 
@@ -99,7 +101,8 @@ def test_what_is_frozen_stands_still_and_the_rest_moves(network: keras.Model) ->
         learner = Learner(model, wanted.train, 10)
         before = {v.path: v.numpy() for v in network.variables}
         random = np.random.default_rng(0)
-        learner.step(random.integers(0, 256, (16, 32, 32, 3), np.uint8), np.arange(16, dtype=np.int32) % 10, 0.1)
+        batch = random.integers(0, 256, (16, 32, 32, 3), np.uint8), np.arange(16, dtype=np.int32) % 10
+        learner.advance(iter(tf.data.Dataset.from_tensors(batch)), [0.1])
         moved = {v.path for v in network.variables if not np.array_equal(before[v.path], v.numpy())}
         assert moved
         assert {path.split(".")[0] for path in moved if "seed" not in path} == {"head"}
@@ -107,7 +110,12 @@ def test_what_is_frozen_stands_still_and_the_rest_moves(network: keras.Model) ->
         freeze(network, frozenset())
 
 
-TRANSFER = ("train.epochs=3", "transfer={head_epochs=1, rate_factor=0.5}", "train.checkpoint_minutes=1e-9")
+TRANSFER = (
+    "resources.steps_per_execution=1",
+    "train.epochs=3",
+    "transfer={head_epochs=1, rate_factor=0.5}",
+    "train.checkpoint_minutes=1e-9",
+)
 
 
 def weights(trained: Trained, state: State) -> list[np.ndarray]:
@@ -121,13 +129,13 @@ def test_two_phases_stand_in_the_curves_and_no_interruption_shows(
     digits: Any, digits_state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped at the border of the phases, then within the second: the weights are those of one sitting."""
-    monkeypatch.setattr("trainer.train._LOOK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(fitting, "LOOK_EVERY_SECONDS", 0.0)
     wanted = digits.recipe(*TRANSFER)
     trained = train(wanted, digits.fingerprint, "whole", digits_state)
     assert [epoch.phase for epoch in trained.epochs] == ["head", "fine-tuning", "fine-tuning"]
     assert plots.curves(trained.epochs).startswith(b"\x89PNG")
 
-    real, done = Learner.step, 0
+    real, done = Learner.advance, 0
 
     def interrupted(self: Learner, *arguments: Any) -> None:
         nonlocal done
@@ -136,7 +144,7 @@ def test_two_phases_stand_in_the_curves_and_no_interruption_shows(
             raise KeyboardInterrupt
         real(self, *arguments)
 
-    monkeypatch.setattr(Learner, "step", interrupted)
+    monkeypatch.setattr(Learner, "advance", interrupted)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train(wanted, digits.fingerprint, "stopped", digits_state)
@@ -148,7 +156,7 @@ def test_two_phases_stand_in_the_curves_and_no_interruption_shows(
 
 def test_an_epoch_of_an_older_record_is_of_the_only_phase() -> None:
     """Records that name no phase are read as before."""
-    figures = dict.fromkeys(set(Epoch.model_fields) - {"epoch", "phase"}, 0.5)
+    figures = dict.fromkeys(set(Epoch.model_fields) - {"epoch", "phase", "member"}, 0.5)
     assert Epoch(epoch=1, **figures).phase == "training"
 
 

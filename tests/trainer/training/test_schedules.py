@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.config import Constant, Cosine, InverseTime, OneCycle, Schedule, Step
+from trainer.config import Constant, Cosine, Exponential, InverseTime, OneCycle, Schedule, Step
 from trainer.training.schedules import learning_rate
 
 PEAK, EPOCHS, STEPS = 0.01, 25, 40
@@ -20,7 +20,12 @@ EVERY: list[Schedule] = [
     InverseTime(name="inverse_time", decay=0.1),
     Step(name="step", factor=0.96, every_epochs=8),
     Step(name="step", factor=0.5, every_epochs=1),
+    Exponential(name="exponential", factor=0.94),
+    Exponential(name="exponential", factor=0.5, every_epochs=2.5),
     Cosine(name="cosine"),
+    Constant(name="constant", warmup_epochs=2.5),
+    Exponential(name="exponential", factor=0.94, every_epochs=2.0, warmup_epochs=2.5),
+    Step(name="step", factor=0.5, every_epochs=3, warmup_epochs=2.5),
     Cosine(name="cosine", warmup_epochs=2.5, final_fraction=0.1),
     OneCycle(name="one_cycle"),
     OneCycle(name="one_cycle", rise=0.5, initial_fraction=0.0, final_fraction=0.0),
@@ -41,6 +46,9 @@ def keras_twin(schedule: Schedule) -> Any:
         case Step():
             every = schedule.every_epochs * STEPS
             return schedules.ExponentialDecay(PEAK, decay_steps=every, decay_rate=schedule.factor, staircase=True)
+        case Exponential():
+            every = round(schedule.every_epochs * STEPS)
+            return schedules.ExponentialDecay(PEAK, decay_steps=every, decay_rate=schedule.factor)
         case Cosine():
             return schedules.CosineDecay(PEAK, decay_steps=TOTAL, alpha=schedule.final_fraction)
     raise AssertionError(schedule)
@@ -48,7 +56,7 @@ def keras_twin(schedule: Schedule) -> Any:
 
 @pytest.mark.parametrize(
     "schedule",
-    [*EVERY[1:6], Cosine(name="cosine", final_fraction=0.25)],
+    [*EVERY[1:8], Cosine(name="cosine", final_fraction=0.25)],
     ids=repr,
 )
 def test_a_schedule_that_keras_has_is_equal_to_keras_own(schedule: Schedule) -> None:
@@ -84,6 +92,41 @@ def test_the_other_tutorials_steps_are_every_eight_epochs() -> None:
     np.testing.assert_allclose(ours, np.repeat(0.01 * 0.96 ** (np.arange(EPOCHS) // 8), STEPS).reshape(EPOCHS, STEPS))
 
 
+@pytest.mark.parametrize(("factor", "every"), [(0.94, 2.0), (0.5, 0.25), (1.0, 1.0)])
+def test_an_exponential_falls_by_its_factor_over_its_epochs(factor: float, every: float) -> None:
+    """peak · factor^(epochs / every), a little at each step; the Inception papers' 0.94 every two epochs is one."""
+    ours = rates(Exponential(name="exponential", factor=factor, every_epochs=every))
+    np.testing.assert_allclose(ours, PEAK * factor ** (np.arange(TOTAL) / STEPS / every), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warm"),
+    [
+        (Constant(name="constant"), Constant(name="constant", warmup_epochs=2.5)),
+        (
+            Exponential(name="exponential", factor=0.5, every_epochs=3.0),
+            Exponential(name="exponential", factor=0.5, every_epochs=3.0, warmup_epochs=2.5),
+        ),
+        (
+            Step(name="step", factor=0.5, every_epochs=3),
+            Step(name="step", factor=0.5, every_epochs=3, warmup_epochs=2.5),
+        ),
+    ],
+    ids=["constant", "exponential", "step"],
+)
+def test_a_warm_up_rises_in_a_straight_line_and_puts_the_rest_off(schedule: Schedule, warm: Schedule) -> None:
+    """From one part of the peak, not from nothing, to all of it; the schedule begins after, and its end is cut."""
+    ours = rates(warm)
+    np.testing.assert_allclose(ours[:100], PEAK * np.arange(1, 101) / 100)
+    np.testing.assert_array_equal(ours[100:], rates(schedule)[:-100])
+
+
+def test_a_warm_up_longer_than_the_training_only_rises() -> None:
+    """And ends at the peak."""
+    ours = rates(Exponential(name="exponential", factor=0.5, warmup_epochs=99.0))
+    np.testing.assert_allclose(ours, PEAK * np.arange(1, TOTAL + 1) / TOTAL)
+
+
 @pytest.mark.parametrize(("rise", "initial", "final"), [(0.25, 0.1, 0.01), (0.5, 0.0, 0.0), (0.1, 1.0, 1.0)])
 def test_one_cycle_rises_and_falls_in_straight_lines(rise: float, initial: float, final: float) -> None:
     """From the first fraction to the peak, and down to the last at the last step."""
@@ -100,11 +143,13 @@ def test_one_cycle_rises_and_falls_in_straight_lines(rise: float, initial: float
         (Constant(name="constant"), PEAK, PEAK),
         (InverseTime(name="inverse_time", decay=0.1), PEAK, PEAK / (1 + 0.1 * (TOTAL - 1))),
         (Step(name="step", factor=0.5, every_epochs=1), PEAK, PEAK * 0.5**24),
+        (Exponential(name="exponential", factor=0.5), PEAK, PEAK * 0.5 ** ((TOTAL - 1) / STEPS)),
+        (Constant(name="constant", warmup_epochs=1), PEAK / STEPS, PEAK),
         (Cosine(name="cosine"), PEAK, PEAK * 0.5 * (1 - math.cos(math.pi / TOTAL))),
         (Cosine(name="cosine", warmup_epochs=1), PEAK / STEPS, PEAK * 0.5 * (1 - math.cos(math.pi / (TOTAL - STEPS)))),
         (OneCycle(name="one_cycle"), PEAK * 0.1, PEAK * 0.01),
     ],
-    ids=lambda value: value.name if isinstance(value, Constant | InverseTime | Step | Cosine | OneCycle) else "",
+    ids=lambda value: getattr(value, "name", ""),
 )
 def test_the_first_and_the_last_step(schedule: Schedule, first: float, last: float) -> None:
     """The ends, where counting from 0 or from 1 shows."""

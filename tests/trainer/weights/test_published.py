@@ -88,6 +88,8 @@ def test_a_graph_that_differs_is_the_reason(row: str, init: str, reason: str) ->
         ({"init": "torch:a.pth"}, ["'torch' is unknown"]),
         ({"init": "imagenet:a.h5"}, ["incomplete or says too much"]),
         ({"init": "slim"}, ["incomplete or says too much"]),
+        ({"init": "champoin"}, ["Did you mean 'champion'?"]),
+        ({"init": "champion:digits"}, ["says too much", "Write 'champion' by itself"]),
         ({"init": "timm:"}, ["init 'timm:' is incomplete or says too much"]),
         ({"init": "timm:inception_v4.pth"}, ["pickled", "any code", ".safetensors"]),
         ({"init": "timm:gs://b/pytorch_model.bin"}, ["pickled"]),
@@ -101,6 +103,12 @@ def test_an_init_that_makes_no_sense_is_refused(model: dict[str, Any], words: li
     """The refusal says what was received and what to write."""
     said = refusal(variant="inception_resnet_v2", **model)
     assert [word for word in words if word not in said] == []
+
+
+@pytest.mark.parametrize("row", zoo.VARIANTS)
+def test_every_network_may_begin_with_its_champion(row: str) -> None:
+    """Also a narrow one: the champion is one's own, nothing that was published."""
+    assert Model(variant=row, init="champion", width=0.5).init == "champion"
 
 
 def test_what_does_not_change_the_graph_goes_with_weights() -> None:

@@ -1,8 +1,7 @@
-"""Random changes of training images: one affine transform per image, and a mirror.
+"""One affine transform per image, and a mirror.
 
-What an image gets depends on (seed, epoch, index of the example) and nothing else, so neither the batch it is in nor
-an interruption changes it. The order of composition and the meaning of each figure are those of Keras'
-ImageDataGenerator: rotation, then shift, shear, zoom, all about the centre; last the mirror.
+The order of composition and the meaning of each figure are those of Keras' ImageDataGenerator: rotation, then shift,
+shear, zoom, all about the centre; last the mirror.
 """
 
 from __future__ import annotations
@@ -20,23 +19,16 @@ DRAWS = 7
 
 
 def draws(seed: int, epoch: int, examples: int) -> NDArray[np.float32]:
-    """(examples, 7) numbers in [0, 1): row i is for the example of index i in this epoch."""
+    """(examples, 7) numbers in [0, 1): row i is for turn i of this epoch."""
     return np.random.default_rng([seed, epoch, DRAWS]).random((examples, DRAWS), dtype=np.float32)
 
 
-def changes_anything(config: Augment) -> bool:
-    return config.flip or _moves(config)
-
-
-def _moves(config: Augment) -> bool:
-    return _warps(config) or bool(config.shift)
-
-
-def _warps(config: Augment) -> bool:
+def warps(config: Augment) -> bool:
+    """Whether pixels come from between others; `trainer.data.augmentation.moves` does what only shifts and mirrors."""
     return bool(config.rotation or config.shear or config.zoom)
 
 
-def augment(images: tf.Tensor, numbers: tf.Tensor, config: Augment) -> tf.Tensor:
+def warp(images: tf.Tensor, numbers: tf.Tensor, config: Augment) -> tf.Tensor:
     """Changed images, same shape and type.
 
     Args:
@@ -44,42 +36,49 @@ def augment(images: tf.Tensor, numbers: tf.Tensor, config: Augment) -> tf.Tensor
         numbers: (B, 7) float32 in [0, 1), see `draws`.
         config: the recipe's `[train.augment]`.
     """
-    if _moves(config):
-        images = _transform(images, numbers, config)
-    if config.flip:
-        mirrored = tf.reverse(images, [2])
-        images = tf.where(numbers[:, 0, None, None, None] < 0.5, mirrored, images)
-    return images
+    size = tf.cast(tf.shape(images)[1:3], tf.float32)
+    images = project(images, _matrices(numbers, size, config), config.fill)
+    return _mirrored(images, numbers[:, 0] < 0.5) if config.flip else images
 
 
-def _transform(images: tf.Tensor, numbers: tf.Tensor, config: Augment) -> tf.Tensor:
-    shape = tf.shape(images)[1:3]
-    # Shifts alone are by whole pixels, and copy: interpolating between two pixels would blur small images.
-    whole = not _warps(config)
+def _mirrored(images: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
+    # Of rank 3, because only then TensorFlow moves pixels and not single bytes; and the first version of Select, which
+    # copies whole images where the second one works out a condition for every byte.
+    rows = tf.reshape(images, (-1, *images.shape[2:]))
+    mirrored = tf.reshape(tf.reverse(rows, [1]), tf.shape(images))
+    return tf.raw_ops.Select(condition=which, x=mirrored, y=images)
+
+
+def project(images: tf.Tensor, matrices: tf.Tensor, fill: str) -> tf.Tensor:
+    """Images whose pixels come from elsewhere in them, same shape and type.
+
+    Args:
+        images: (B, H, W, 3) uint8 or float.
+        matrices: (B, 8), as ImageProjectiveTransformV3 takes them.
+        fill: what comes from outside: `nearest`, `constant` or `reflect`.
+    """
     given = images.dtype
     # The op truncates what it interpolates in integers, which would darken by half a grey level.
-    source = images if whole or given.is_floating else tf.cast(images, tf.float32)
+    source = images if given.is_floating else tf.cast(images, tf.float32)
     changed = tf.raw_ops.ImageProjectiveTransformV3(
         images=source,
-        transforms=_matrices(numbers, tf.cast(shape, tf.float32), config, whole),
-        output_shape=shape,
+        transforms=matrices,
+        output_shape=tf.shape(images)[1:3],
         fill_value=0.0,
-        interpolation="NEAREST" if whole else "BILINEAR",
-        fill_mode=config.fill.upper(),
+        interpolation="BILINEAR",
+        fill_mode=fill.upper(),
     )
     changed = tf.ensure_shape(changed, images.shape)
     return changed if changed.dtype == given else tf.cast(tf.round(changed), given)
 
 
-def _matrices(numbers: tf.Tensor, size: tf.Tensor, config: Augment, whole: bool) -> tf.Tensor:
+def _matrices(numbers: tf.Tensor, size: tf.Tensor, config: Augment) -> tf.Tensor:
     """(B, 8): where in the given image each pixel (x, y) of the changed one comes from."""
     spread = 2.0 * numbers - 1.0
     turn = spread[:, 1] * math.radians(config.rotation)
     lean = spread[:, 4] * math.radians(config.shear)
     high, wide = 1.0 + spread[:, 5] * config.zoom, 1.0 + spread[:, 6] * config.zoom
     down, right = spread[:, 2] * config.shift * size[0], spread[:, 3] * config.shift * size[1]
-    if whole:
-        down, right = tf.round(down), tf.round(right)
     # rotation · shear · zoom multiplied out, where shear is ((1, -sin), (0, cos)) in (row, column)
     cos, sin = tf.cos(turn), tf.sin(turn)
     x_x, x_y = tf.cos(turn + lean) * wide, sin * high
