@@ -5,8 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RECIPE ?= configs/digits.toml
+# A file of tests stays in one process, because what is costly is made once a file; a process takes up to 3 GB.
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help setup run test test-all lint format types lock ui docs clean
+.PHONY: help setup run test test-slow test-all lint format types lock ui docs clean
 
 help: ## List these targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | \
@@ -32,10 +34,12 @@ run: $(BIN)/.made ## Run the main job: train, decide, register, on the embedded 
 	@$(BIN)/inception run $(RECIPE)
 
 test: $(BIN)/.made-dev ## Run the tests (under ten minutes on two cores).
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
-test-all: $(BIN)/.made-dev ## Run the slow tests too.
-	@$(BIN)/python -m pytest
+test-slow: $(BIN)/.made-dev ## Run the slow tests alone.
+	@$(PYTEST) -m slow
+
+test-all: test test-slow ## Run all tests.
 
 lint: $(BIN)/.made-dev ## Check style and formatting.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

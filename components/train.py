@@ -17,9 +17,9 @@ def train(recipe: str, fingerprint: str, run_key: str, root: str, metrics: dsl.O
 
     with step("train", root, run_key=run_key) as state:
         trained = verb(parse(recipe), fingerprint, run_key, state)
-    last = trained.epochs[-1]
-    metrics.log_metric("validation accuracy", last.validation_accuracy)
-    metrics.log_metric("validation loss", last.validation_loss)
-    metrics.log_metric("images per second", last.images_per_second)
+    kept = trained.kept_epochs()[-1]
+    metrics.log_metric("validation accuracy", kept.validation_accuracy)
+    metrics.log_metric("validation loss", kept.validation_loss)
+    metrics.log_metric("images per second", kept.images_per_second)
     metrics.log_metric("training seconds", trained.seconds)
     return trained.model_uri

@@ -21,6 +21,12 @@ from trainer.state import State
 KEY_LENGTH = 16
 COMPUTING_CODE = ("models", "weights", "data", "training", "prepare.py", "train.py", "sections")
 """What decides the figures; how they are reported, registered and shown does not."""
+WATCHING_CODE = (
+    *("training/live_view.py", "training/boards.py", "training/observer.py"),
+    *("training/free_memory.py", "training/memory_probe.py", "training/memory_trial.py"),
+    *("training/checkpoints.py", "training/array_file.py"),
+)
+"""Among it, what shows a training, guards or keeps it."""
 
 
 def check(
@@ -73,6 +79,8 @@ def code_digest() -> str:
     for part in COMPUTING_CODE:
         path = root / part
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            if file.relative_to(root).as_posix() in WATCHING_CODE:
+                continue
             digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     # Read from the project's own metadata, because the image of this step has no TensorFlow to ask.
     digest.update("\n".join(sorted(requires("inception-retrain") or [])).encode())

@@ -110,6 +110,11 @@ class Trained(Document):
     resumed_from_epoch: int | None
     versions: dict[str, str]
 
+    def kept_epochs(self) -> list[Epoch]:
+        """The epoch whose weights were exported, of each member."""
+        chosen = self.chosen_epochs or [self.epochs[-1].epoch]
+        return [one for one in self.epochs if one.epoch == chosen[one.member - 1]]
+
 
 class Evaluated(Document):
     """What `evaluate` measured on the frozen test examples."""

@@ -46,6 +46,7 @@ def train(recipe: Recipe, fingerprint: str, run_key: str, state: State) -> recor
         done = record.find(folder, record.Trained)
         if done is not None:
             note(f"trained already: {done.model_uri}")
+            _forget_checkpoints(recipe, fingerprint, run_key, state)  # an earlier try may have died before it did
             return done
         name = f"{recipe.model.variant}-{run_key[:8]}"
         watched = recipe.resources.system_metrics
@@ -168,7 +169,8 @@ def beginning(recipe: Recipe, classes: list[str], state: State, run: tracking.Ru
 
     def from_champion(network: keras.Model, member: int) -> str | None:
         begun = start().fill(network, member)
-        run.set_tags(begun.tags)
+        if member == 1:
+            run.set_tags(begun.tags)
         note(f"begun with {begun}")
         return begun.source
 

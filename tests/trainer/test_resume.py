@@ -40,7 +40,7 @@ STATEFUL = (
     "train.early_stopping={patience=3}",
     "train.sampling='balanced'",
 )
-EVERY_STEP = ("train.checkpoint_minutes=1e-9",)
+EVERY_STEP = ("resources.checkpoint_minutes=1e-9",)
 
 SITTING = """
 import os, signal, sys

@@ -37,7 +37,7 @@ from trainer.training import checkpoints
 from trainer.training.checkpoints import Checkpoint
 
 STEPS_PER_EPOCH = 6
-CHECKPOINT_EVERY_STEP = "train.checkpoint_minutes=1e-9"
+CHECKPOINT_EVERY_STEP = "resources.checkpoint_minutes=1e-9"
 ONE_BY_ONE = "resources.steps_per_execution=1"
 
 INTERRUPTED = """
@@ -221,6 +221,7 @@ def test_the_logged_model_says_how_to_use_it(reference: Reference, digits: Any) 
         "run_key": "reference",
         "fingerprint": digits.fingerprint,
         "variant": "inception_module",
+        "views_at_once": 1,
     }
     model = mlflow.pyfunc.load_model(reference.trained.model_uri)
     assert np.asarray(model.input_example).shape == (1, 8, 8, 3)
@@ -527,6 +528,31 @@ def test_a_run_that_was_handed_over_is_joined(
     assert run.data.params["recipe.train.epochs"] == "2"
     assert [one.name for one in client.search_experiments()] == ["theirs", "Default"]
     assert len(client.search_runs([experiment])) == 1
+
+
+# ------------------------------------------------------------------ several networks in one model
+
+
+def test_an_ensemble_is_one_model_and_goes_on_within_any_of_its_networks(
+    digits: Any, digits_state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the second network: the first is not trained again, and the model holds both, to the bit."""
+    recipe = digits.recipe(ONE_BY_ONE, "train.members=2", "train.epochs=1")
+    whole = train(recipe, digits.fingerprint, "whole", digits_state)
+    with monkeypatch.context() as patch:
+        stop_at(patch, STEPS_PER_EPOCH + 3)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, digits.fingerprint, "k", digits_state)
+    with monkeypatch.context() as patch:
+        stop_at(patch, STEPS_PER_EPOCH + 1)  # more than the steps that are left to do
+        resumed = train(recipe, digits.fingerprint, "k", digits_state)
+    assert [(epoch.member, epoch.epoch) for epoch in resumed.epochs] == [(1, 1), (2, 1)]
+    assert (resumed.members, resumed.chosen_epochs) == (2, [1, 1])
+    assert resumed.kept_epochs() == resumed.epochs
+    assert curves(resumed) == curves(whole)
+    assert resumed.parameters == 2 * zoo.build(recipe.model, 10).count_params()
+    assert same(weights(digits_state, resumed, tmp_path), weights(digits_state, whole, tmp_path))
+    assert not digits_state.checkpoints("k").exists()
 
 
 # ------------------------------------------------------------------ options that only some networks have

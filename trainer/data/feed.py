@@ -229,6 +229,6 @@ def _mapped(
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function in which there is nothing for AutoGraph to convert, which takes it longer than all the rest."""
+    """A function that AutoGraph leaves alone: there is nothing in it to convert, and looking takes long."""
     unconverted: Callable[..., Any] = tf.autograph.experimental.do_not_convert(function)
     return unconverted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from trainer.sections.base import Section, Share
 
@@ -47,6 +47,8 @@ class Resources(Section):
     """Optimiser steps that the device is sent off with at once; left out: chosen from the time that a step takes."""
     checkpoints: str | None = None
     """Folder or `gs://` address for checkpoints; left out: the state folder."""
+    checkpoint_minutes: PositiveFloat = 5.0
+    """A checkpoint is written after every epoch, and within one after this many minutes."""
     system_metrics: bool = True
     """Log processor, memory, disk, network and GPU figures to MLflow."""
     tensorboard: bool = False

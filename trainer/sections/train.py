@@ -22,7 +22,10 @@ class Ema(Section):
 
 
 class EarlyStopping(Section):
-    """Stop a training that no longer gets better; the weights of its best epoch are kept."""
+    """Stop a training that no longer gets better; the weights of its best epoch are kept.
+
+    With `[transfer]` the epochs of the second phase are judged: the first one only prepares it.
+    """
 
     patience: PositiveInt
     """Epochs without a better figure before it stops."""
@@ -49,7 +52,7 @@ class Train(Section):
     epochs: PositiveInt
     """Passes over the training split."""
     batch_size: PositiveInt
-    """Images per optimiser step; what is left over at an epoch's end waits for the next."""
+    """Images per optimiser step; what is left over at an epoch's end is left out of it."""
     micro_batch_size: PositiveInt | None = None
     """Images that go through the network at once; the gradients of a batch are added up. Saves memory."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -87,8 +90,6 @@ class Train(Section):
     their probabilities; the GoogLeNet paper used seven (arXiv:1409.4842, section 7)."""
     scratch_every: PositiveInt | None = None
     """With `model.init = "champion"`: every run of this number begins with random weights all the same."""
-    checkpoint_minutes: PositiveFloat = 5.0
-    """A checkpoint is written after every epoch, and within one after this many minutes."""
 
     @model_validator(mode="after")
     def _micro_batches_fill_the_batch(self) -> Self:

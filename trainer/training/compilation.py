@@ -130,6 +130,8 @@ def identity(recipe: Recipe, devices: Devices) -> dict[str, Any]:
         "batch_size": recipe.train.batch_size,
         "micro_batch_size": recipe.train.micro_batch_size,
         "optimizer": recipe.train.optimizer.name,
+        "averaged": recipe.train.ema is not None,
+        "transfer": recipe.transfer is not None,
         "precision": keras.config.dtype_policy().name,
         "device": devices.label,
         "tensorflow": tf.__version__,

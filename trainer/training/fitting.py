@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainer.config import Recipe
@@ -98,7 +99,9 @@ class Fitting:
         split = dataset.split("train")
         self.examples = len(split)
         self.feed = Feed(split, self.settings, self.options.image_size, recipe.resources.workers)
-        self.held_out = ordered(dataset.split("validation"), recipe.evaluate.batch_size, self.options.image_size)
+        self.held_out = ordered(
+            dataset.split("validation"), recipe.evaluate.batch_size, self.options.image_size, recipe.resources.workers
+        )
         self.steps = self.feed.steps_per_epoch
         self.total = self.steps * self.settings.epochs
         self.at = Headway(self.settings)
@@ -111,6 +114,7 @@ class Fitting:
         Errors: TrainingError (diverged, larger than memory, checkpoints of another recipe), StateError, DataError;
         Interrupted, with a checkpoint written, where a signal asked for it.
         """
+        policy = keras.mixed_precision.dtype_policy().name
         with interruption.heeded(), self.checkpoints:
             found = self.checkpoints.latest()
             if found is not None:
@@ -119,8 +123,10 @@ class Fitting:
                 if found.position.loop["finished"]:
                     return self._fitted(taken(found.arrays, FINAL), found.position.loop["parameters"])
                 note(f"resuming after {self._place()}")
+                began = found.position.loop["precision"]
+                if began != policy:
+                    note(f"it began in {began} and goes on in {policy}: the last bits will differ")
             elif self.member == 1:
-                policy = keras.mixed_precision.dtype_policy().name
                 memory_probe.guard(self.recipe, len(self.classes), self.feed.shape, policy)
             while True:
                 try:
@@ -132,6 +138,9 @@ class Fitting:
                 weights = self.at.best_weights or classifier.weights_of(learner.model)
             # The network is whole from here on: a kill while it is exported costs no training.
             self._save({FINAL + path: array for path, array in weights.items()}, learner, finished=True)
+            if interruption.asked:
+                self.checkpoints.wait()
+                raise interruption.stopped("train", self._place())
             return self._fitted(weights, learner.model.count_params())
 
     def _go_back(self, error: Diverged) -> Checkpoint | None:
@@ -223,10 +232,9 @@ class Fitting:
             if ended:
                 self._end_epoch(phase, learner, look)
                 before = learner.score()
-            overdue = time.monotonic() - saved >= self.settings.checkpoint_minutes * 60
+            overdue = time.monotonic() - saved >= self.recipe.resources.checkpoint_minutes * 60
             if (ended or overdue or interruption.asked) and self.at.step < self.total and not self.at.best.stop:
-                best = {BEST + path: array for path, array in self.at.best_weights.items()}
-                self._save(learner.state() | best, learner)
+                self._save(self._whole(learner, score, rates[-1]), learner)
                 saved = time.monotonic()
                 if interruption.asked:
                     self.checkpoints.wait()
@@ -293,15 +301,23 @@ class Fitting:
         if not math.isfinite(held.loss):
             raise self._diverged(held.loss, look.learning_rate)
         self.at.curves.append(epoch)
-        if self.at.best.judge(epoch):
+        if phase.last_step == self.total and self.at.best.judge(epoch):
             with learner.averaged():
                 self.at.best_weights = classifier.weights_of(learner.model)
         learner.reset()
         self.at.epoch_seconds = 0.0
         self.observer.ended(epoch, look)
 
+    def _whole(self, learner: Learner, score: Score, rate: float) -> Weights:
+        """What the next step depends on. Errors: Diverged, where the last step has spoilt it: its loss came before."""
+        state = learner.state()
+        if not all(np.isfinite(array).all() for array in state.values() if array.dtype.kind == "f"):
+            raise self._diverged(score.loss, rate)
+        return state | {BEST + path: array for path, array in self.at.best_weights.items()}
+
     def _save(self, arrays: Weights, learner: Learner, finished: bool = False) -> None:
-        position = self.at.position(finished=finished, parameters=learner.model.count_params())
+        precision = keras.mixed_precision.dtype_policy().name
+        position = self.at.position(finished=finished, parameters=learner.model.count_params(), precision=precision)
         self.checkpoints.save(position, list(self.at.curves), dict(arrays))
 
     def _fitted(self, weights: Weights, parameters: int) -> Fitted:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def test_a_recipe_written_as_toml_is_the_same_recipe(path: Path) -> None:
     again = config.parse(as_toml(json.loads(recipe.canonical())))
     assert again == recipe
     assert again.digest() == recipe.digest()
+
+
+def test_the_name_of_a_class_may_be_any_text() -> None:
+    """It is a key in `class_weights`, with spaces, dots and quotes where the folder has them."""
+    weights = {"great white": 2.0, 'a "b"': 1.0, "v1.0": 0.5}
+    text = as_toml({"train": {"epochs": 1, "class_weights": weights}})
+    assert tomllib.loads(text)["train"]["class_weights"] == weights
 
 
 @pytest.mark.parametrize(

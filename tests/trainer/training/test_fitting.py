@@ -216,6 +216,34 @@ def test_a_training_goes_back_to_its_last_good_checkpoint(
     assert [epoch.learning_rate for epoch in settled.epochs] == [0.002, 0.0005]
 
 
+def test_weights_that_are_no_numbers_are_never_saved(digits: Any, fit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss that was seen came before the step that spoilt them: it is a divergence all the same."""
+    from trainer.training.learner import Learner
+
+    real, spoilt = Learner.state, iter([False, True])
+
+    def state(self: Learner) -> dict[str, np.ndarray]:
+        found = real(self)
+        if next(spoilt, False):
+            name = next(name for name in found if name.startswith("model/") and found[name].dtype == np.float32)
+            found[name] = np.full_like(found[name], np.nan)
+        return found
+
+    monkeypatch.setattr(Learner, "state", state)
+    settled = fit(digits.recipe("train.epochs=3", "train.divergence={restarts=1}"))
+    [restart] = settled.restarts
+    assert f"It went on from the checkpoint after step {STEPS}" in restart
+    assert all(np.isfinite(array).all() for array in settled.weights.values())
+
+
+def test_the_first_of_two_phases_is_not_judged(digits: Any, fit: Any) -> None:
+    """A frozen body that gets no better does not end the training before its second phase has begun."""
+    rule = 'train.early_stopping={patience=1, min_delta=0.99, metric="validation_accuracy"}'
+    fitted = fit(digits.recipe("transfer.head_epochs=3", "train.epochs=6", rule))
+    assert [epoch.phase for epoch in fitted.epochs] == ["head"] * 3 + ["fine-tuning"] * 2
+    assert fitted.chosen_epoch == 4
+
+
 def test_a_training_that_keeps_diverging_fails_with_its_last_good_state(digits: Any, fit: Any) -> None:
     """How often it tried, where it could go back to, and what to change."""
     with pytest.raises(TrainingError) as caught:

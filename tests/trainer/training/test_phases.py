@@ -114,7 +114,7 @@ TRANSFER = (
     "resources.steps_per_execution=1",
     "train.epochs=3",
     "transfer={head_epochs=1, rate_factor=0.5}",
-    "train.checkpoint_minutes=1e-9",
+    "resources.checkpoint_minutes=1e-9",
 )
 
 
