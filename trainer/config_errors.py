@@ -11,15 +11,19 @@ from trainer.errors import nearest
 
 def explain(error: ValidationError, root: type[BaseModel], name: str) -> tuple[str, str]:
     """Message and remedy for all findings in `error`: which key, what was received, what is valid."""
-    lines = [_line(finding, root) for finding in error.errors(include_url=False)]
+    found: dict[str, str] = {}
+    for finding in error.errors(include_url=False):
+        owner, path = _walk(root, finding["loc"])
+        # Of a value that may be one of several kinds pydantic says of each why it is not that one: the first will do.
+        found.setdefault(".".join(path), _line(finding, owner, path))
+    lines = [line for key, line in found.items() if not any(other.startswith(f"{key}.") for other in found if key)]
     noun = "problem" if len(lines) == 1 else "problems"
     return f"{name} has {len(lines)} {noun}:\n" + "\n".join(f"  {line}" for line in lines), (
         "Mend the recipe, or override a value with --set section.key=value."
     )
 
 
-def _line(finding: Any, root: type[BaseModel]) -> str:
-    owner, path = _walk(root, finding["loc"])
+def _line(finding: Any, owner: type[BaseModel], path: list[str]) -> str:
     key = ".".join(path)
     kind, received = finding["type"], finding["input"]
     if kind == "extra_forbidden":
@@ -32,19 +36,19 @@ def _line(finding: Any, root: type[BaseModel]) -> str:
         known = [tag.strip(" '") for tag in finding["ctx"]["expected_tags"].split(",")]
         return f"{key}.name: received {finding['ctx']['tag']!r}. {nearest(finding['ctx']['tag'], known)}"
     if kind == "literal_error":
-        known = list(get_args(owner.model_fields[path[-1]].annotation)) if path[-1] in owner.model_fields else []
-        words = [str(word) for word in known]
-        return f"{key}: received {received!r}. {nearest(str(received), words) if words else finding['msg']}"
+        values = get_args(owner.model_fields[path[-1]].annotation) if path[-1] in owner.model_fields else ()
+        words = [word for word in values if isinstance(word, str)]
+        return f"{key}: received {received!r}. {nearest(str(received), words) if words else finding['msg'] + '.'}"
     if kind == "value_error":
-        return f"{key}: {finding['ctx']['error']}"
+        return f"{key}: {finding['ctx']['error']}" if key else str(finding["ctx"]["error"])
     return f"{key}: received {received!r}. {finding['msg']}."
 
 
 def _walk(root: type[BaseModel], loc: tuple[Any, ...]) -> tuple[type[BaseModel], list[str]]:
     """The model that owns the last key of a location, and the location as the recipe's author wrote it.
 
-    Pydantic puts the tag of a chosen union member into the location ("train", "optimizer", "sgd", "momentum"); the
-    author never wrote it there.
+    Pydantic puts the member of a union that it tried into the location ("train", "optimizer", "sgd", "momentum", or
+    "train", "class_weights", "dict[str,float]", "cat"); the author never wrote it there.
     """
     owner, path = root, []
     members: list[type[BaseModel]] = []
@@ -53,17 +57,26 @@ def _walk(root: type[BaseModel], loc: tuple[Any, ...]) -> tuple[type[BaseModel],
         if tagged:
             owner, members = tagged[0], []
             continue
+        if "[" in part:
+            continue
         path.append(part)
         field = owner.model_fields.get(part)
         if field is None:
             break
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            if part != str(loc[-1]):
-                owner = annotation
-        else:
-            members = _members(annotation)
+        section = _section(field.annotation)
+        if section is None:
+            members = _members(field.annotation)
+        elif part != str(loc[-1]):
+            owner = section
     return owner, path
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The one model that a key holds, also where it may be left out."""
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
+    models = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+    return models[0] if len(models) == 1 else None
 
 
 def _members(annotation: Any) -> list[type[BaseModel]]:

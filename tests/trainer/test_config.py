@@ -276,6 +276,11 @@ BAD = [
     ("train.augment.flipp=true", "train.augment.flipp: unknown key. Did you mean 'flip'?"),
     ("train.optimizer.momentumm=0.9", "train.optimizer.momentumm: unknown key. Did you mean 'momentum'?"),
     ("train.optimizer.rho=0.9", "train.optimizer.rho: unknown key."),
+    ("train.ema.decy=0.9", "train.ema.decy: unknown key. Did you mean 'decay'?"),
+    ("train.augment.crop.aria=[0.1, 1.0]", "train.augment.crop.aria: unknown key. Did you mean 'area'?"),
+    ('train.class_weights="heavy"', "1 problem:\n  train.class_weights: received 'heavy'. Input should be 'none' or"),
+    ("train.class_weights={cat=-1.0}", "1 problem:\n  train.class_weights.cat: received -1.0. Input should be greater"),
+    ("train.scratch_every=3", "1 problem:\n  train.scratch_every 3 says"),
     ('train.schedule={name="cosine", warmup=1}', "train.schedule.warmup: unknown key. Did you mean 'warmup_epochs'?"),
     ('train.schedule={name="one_cycle", rize=0.1}', "train.schedule.rize: unknown key. Did you mean 'rise'?"),
     # a value of the wrong type
