@@ -144,10 +144,14 @@ def test_a_failure_is_an_event(state: State, tmp_path: Path, monkeypatch: pytest
     assert record.Failure.model_validate(last["failure"]) == record.read(state.run("k"), record.Failure)
 
 
+HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+"""Whoever runs the tests in the background has shells that make their children deaf to Ctrl-C."""
+
+
 def begun(code: str, *arguments: str) -> subprocess.Popen[str]:
     """A process with a step that is at work."""
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", HEARS + code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "train …\n"
