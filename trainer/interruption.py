@@ -81,6 +81,9 @@ class Interruption:
             self._asked = number, now
         elif now - self._asked[1] > TOGETHER_SECONDS:
             interrupt(number, None)
+        elif number == signal.SIGINT:
+            # Both came at once, in whichever order they were heard: it was a person.
+            self._asked = number, self._asked[1]
 
 
 interruption = Interruption()
