@@ -209,7 +209,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert outcome(at.call("models", "--json"))["models"] == []
     done = at.run(*LONG)
     assert outcome(done)["result"] == "promoted"
-    assert "resuming at epoch" in done.stderr
+    assert "resuming after epoch" in done.stderr
     assert "epoch 4/60" not in done.stderr
 
 
