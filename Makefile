@@ -55,9 +55,9 @@ docs: $(BIN)/.made-dev ## Write the generated reference pages anew.
 
 lock: ## Resolve the dependencies anew (needs uv).
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
-	  --extra train --group build pyproject.toml -o requirements/run.txt
+	  --extra train --extra export --group build pyproject.toml -o requirements/run.txt
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
-	  --extra train --group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	  --extra train --extra export --group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 
 ui: $(BIN)/.made ## Open MLflow's pages on the embedded store.
 	@$(BIN)/inception ui

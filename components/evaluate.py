@@ -22,6 +22,7 @@ def evaluate(
     """
     from trainer.config import parse
     from trainer.evaluate import evaluate as verb
+    from trainer.judging.metrics import shown
     from trainer.registry import opened
     from trainer.steps import step
 
@@ -29,10 +30,7 @@ def evaluate(
         resolved = parse(recipe)
         registry, ledger = opened(state, resolved.registry.name)
         evaluated = verb(resolved, fingerprint, run_key, state, registry, ledger)
-    card = evaluated.challenger
-    metrics.log_metric("accuracy", card.accuracy)
-    metrics.log_metric("log loss", card.log_loss)
-    if evaluated.champion is not None:
-        metrics.log_metric("champion accuracy", evaluated.champion.accuracy)
-    confusion.log_confusion_matrix(card.classes, card.confusion)
-    return card.accuracy
+    for name, figure in shown(evaluated).items():
+        metrics.log_metric(name, figure)
+    confusion.log_confusion_matrix(evaluated.challenger.classes, evaluated.challenger.confusion)
+    return evaluated.challenger.accuracy

@@ -21,4 +21,5 @@ def prepare(data: str, fingerprint: str, root: str, metrics: dsl.Output[dsl.Metr
     for split, counts in prepared.counts.items():
         metrics.log_metric(f"{split} images", sum(counts))
     metrics.log_metric("images left out", prepared.rejected_total)
+    metrics.log_metric("look-alikes between train and test", prepared.near_duplicates_total)
     return prepared.fingerprint

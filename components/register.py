@@ -2,13 +2,14 @@ from kfp import dsl
 
 
 @dsl.component(base_image="inception-light", install_kfp_package=False)
-def register(recipe: str, run_key: str, accuracy: float, root: str) -> str:
+def register(recipe: str, run_key: str, accuracy: float, tick: str, root: str) -> str:
     """Make the model version with its lineage; the same run key never makes a second. Returns the version.
 
     Args:
         recipe: the resolved recipe as canonical JSON.
         run_key: identity of the work.
         accuracy: the challenger's, which says that it was evaluated.
+        tick: id of this pipeline run, for the version's lineage.
         root: the state folder.
     """
     from trainer.config import parse
@@ -28,6 +29,7 @@ def register(recipe: str, run_key: str, accuracy: float, root: str) -> str:
             checked,
             read(state.data(checked.fingerprint), Prepared),
             state,
+            tick,
         )
         write(folder, registered)
     return registered.version

@@ -26,6 +26,7 @@ def report(
 
     with step("report", root, tick=tick) as state:
         outcome = verb(state, tick, status.state, partial(tracking.log_card, state))
+        tracking.log_outcome(state, outcome)
         if outcome.card is not None:
             shutil.copyfile(outcome.card, card.path)
             shutil.copyfile(Path(outcome.card).with_suffix(".md"), summary.path)

@@ -23,12 +23,21 @@ INTERRUPTED = 130
 COMMANDS = {
     "run": "pipelines.commands.run:run",
     "tune": "pipelines.commands.tune:tune",
+    "schedule": "pipelines.commands.schedule:schedule",
+    "notify": "pipelines.commands.notify:notify",
     "models": "pipelines.commands.models:models",
-    "lookup": "pipelines.commands.models:lookup",
+    "lookup": "pipelines.commands.lookup:lookup",
     "data": "pipelines.commands.data:data",
+    "evaluate": "pipelines.commands.evaluate:evaluate",
+    "compare": "pipelines.commands.compare:compare",
+    "gate": "pipelines.commands.gate:gate",
     "predict": "pipelines.commands.predict:predict",
+    "export": "pipelines.commands.export:export",
     "variants": "pipelines.commands.variants:variants",
+    "report": "pipelines.commands.report:report",
     "compile": "pipelines.commands.compile:compile_",
+    "submit": "pipelines.commands.submit:submit",
+    "runs": "pipelines.commands.runs:runs",
     "ui": "pipelines.commands.ui:ui",
 }
 

@@ -88,7 +88,11 @@ def retrain(
             )
             registered = (
                 register(
-                    recipe=work["recipe"], run_key=work["run_key"], accuracy=evaluated.outputs["Output"], root=root
+                    recipe=work["recipe"],
+                    run_key=work["run_key"],
+                    accuracy=evaluated.outputs["Output"],
+                    tick=tick,
+                    root=root,
                 )
                 .set_caching_options(False)
                 .set_display_name("Register")

@@ -107,6 +107,36 @@ def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server on a PostgreSQL of its own (tests/support). The tests share it."""
+    postgres = support("postgres")
+    if why := postgres.missing():
+        pytest.skip(why)
+    with (
+        postgres.cluster() as store,
+        support("mlflow_server").serving(store, tmp_path_factory.mktemp("server")) as address,
+    ):
+        yield address
+
+
+@pytest.fixture
+def proxy(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A proxy that does things wrong on order, in front of the server (`Proxy` in tests/support/faulty_proxy.py).
+
+    MLFLOW_TRACKING_URI names it; requests wait for a second, and the pauses between tries are next to none.
+    """
+    from trainer import patience
+
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.005)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("INCEPTION_PATIENCE", "10")
+    with support("faulty_proxy").between(mlflow_server) as made:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", made.address)
+        yield made
+
+
 @pytest.fixture
 def tracked_state(state: State, mlflow_template: Path) -> State:
     """A state folder with an empty MLflow database in it."""
@@ -199,4 +229,29 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(retry, "DEFAULT_RETRY", retry.DEFAULT_RETRY.with_delay(initial=0.01, maximum=0.05))
     with server.serving(held) as address:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        yield held
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> State:
+    """A state folder with the registered model of tests/support/colours.py."""
+    state = State.open(tmp_path_factory.mktemp("colours"))
+    shutil.copyfile(mlflow_template, state.mlflow_database)
+    support("colours").register(state)
+    return state
+
+
+@pytest.fixture
+def kfp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A pipeline server of the test's own (`Api` in tests/support/kfp_api.py); its `address` says where.
+
+    What is read is asked for again without much of a pause, and runs are looked at often.
+    """
+    from pipelines import client, submission
+
+    server = support("kfp_api")
+    held = server.Api()
+    monkeypatch.setattr(client, "PAUSE", 0.01)
+    monkeypatch.setattr(submission, "POLL", 0.01)
+    with server.serving(held):
         yield held

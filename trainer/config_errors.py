@@ -60,6 +60,8 @@ def _walk(root: type[BaseModel], loc: tuple[Any, ...]) -> tuple[type[BaseModel],
         if "[" in part:
             continue
         path.append(part)
+        if part.isdigit():  # the place in a list; its owner is the list's member
+            continue
         field = owner.model_fields.get(part)
         if field is None:
             break

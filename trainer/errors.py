@@ -11,6 +11,7 @@
     ├── EvaluationError         answers that are no probabilities, or scores on different examples
     ├── RegistryError           a model, version or alias that is not there, or a registry out of reach
     │   └── LedgerConflict      somebody else wrote the promotion ledger first
+    ├── ServerError             a pipeline server that is out of reach, refuses, or does not know what is asked for
     └── StepFailed              a pipeline step ended without saying why
 
 Each carries a `remedy`. The command line prints message and remedy, never a traceback, unless `--debug` is given.
@@ -77,6 +78,10 @@ class RegistryError(InceptionError):
 
 
 class LedgerConflict(RegistryError):
+    pass
+
+
+class ServerError(InceptionError):
     pass
 
 

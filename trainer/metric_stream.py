@@ -1,8 +1,8 @@
 """Figures on their way to MLflow while a training goes on.
 
-Writing to the store takes from some milliseconds (SQLite) to minutes (a server that does not answer, tried again and
-again by MLflow's own client), and no optimiser step waits for it: a thread sends what has gathered, in batches. A store
-that fails ends nothing; the figures are kept and sent when it answers again.
+Writing to the store takes from some milliseconds (SQLite) to minutes (a server that does not answer), and no optimiser
+step waits for it: a thread sends what has gathered, in batches. A store that fails ends nothing; the figures are kept
+and sent when it answers again, and one that comes twice, with the time it was logged at, is one figure to MLflow.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from trainer.events import note
+from trainer.patience import FIRST_PAUSE, LONGEST_PAUSE, passes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,6 +53,8 @@ class MetricStream:
         self._leaving = threading.Event()
         self._lost = 0
         self._silent = False
+        self._passing = True
+        self._deadline = 0.0
         self._thread = threading.Thread(target=self._work, name="metrics", daemon=True)
 
     def __enter__(self) -> Self:
@@ -61,8 +64,10 @@ class MetricStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        farewell = FAREWELL_SECONDS if kind is None else HASTY_FAREWELL_SECONDS
+        self._deadline = time.monotonic() + farewell
         self._leaving.set()
-        self._thread.join(FAREWELL_SECONDS if kind is None else HASTY_FAREWELL_SECONDS)
+        self._thread.join(farewell)
         unsent = len(self._waiting) + self._lost
         if unsent:
             note(f"{unsent:,} figure{'' if unsent == 1 else 's'} of the training never reached MLflow.")
@@ -83,7 +88,12 @@ class MetricStream:
         pause = GATHER_SECONDS
         while not self._leaving.wait(pause):
             pause = GATHER_SECONDS if self._send() else min(2 * pause, PATIENCE_SECONDS)
-        self._send()
+        pause = FIRST_PAUSE
+        while time.monotonic() < self._deadline and not self._send() and self._passing:
+            if time.monotonic() + pause >= self._deadline:
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _send(self) -> bool:
         """Send what has gathered. Returns whether the store took it."""
@@ -93,6 +103,7 @@ class MetricStream:
             try:
                 self._client.log_batch(self._run_id, metrics=batch)
             except Exception as error:  # whatever a store, a driver or a proxy can say: the training goes on
+                self._passing = passes(self._client.tracking_uri, error)
                 self._fell_silent(error)
                 return False
             with self._lock:

@@ -1,64 +1,54 @@
-"""The verb `predict`: what a registered model says of image files, with nothing but the registered model."""
+"""The verb `predict`: what a registered model says of pictures, with nothing but the registered model."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-import numpy as np
-
-from trainer import tracking
-from trainer.errors import DataError, RegistryError
+from trainer.errors import DataError
+from trainer.judging import registered_model
+from trainer.prediction.answering import Answer, answers
+from trainer.prediction.naming import KINDS, Pictures
+from trainer.prediction.reading import Picture, read
 from trainer.state import State
 
+BATCH_SIZE = 32
 
-def predict(state: State, name: str, version: str, images: list[Path], top: int) -> list[dict[str, Any]]:
-    """Classify images.
+
+@dataclass(frozen=True)
+class Predicted:
+    classes: list[str]
+    """All that the model knows."""
+    answers: Iterator[Answer]
+    """One for every picture, in their order, while they come."""
+
+
+def predict(
+    state: State, name: str, version: str, pictures: Pictures, top: int, batch_size: int = BATCH_SIZE
+) -> Predicted:
+    """Classify pictures.
 
     Args:
         state: the state folder.
         name: the registered model.
         version: its version.
-        images: files to classify; any size, any common format.
+        pictures: what to classify; any size, any common format.
         top: how many of the likeliest classes to name.
+        batch_size: pictures of one size that are asked together, fewer where they are large.
 
-    Returns, per image, `{"image": path, "classes": [{"class", "probability"}, …]}`, likeliest first.
-    Errors: DataError (a file that is no image), RegistryError (a model that cannot be loaded).
+    Errors: DataError (a file that is no image, where files were named one by one), EvaluationError (a model that
+    cannot be loaded, or does not name its classes).
     """
-    pixels = _read_all(images)  # before the model, which takes seconds to load
-    tracking.connect(state)
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    uri = f"models:/{name}/{version}"
-    try:
-        model = mlflow.pyfunc.load_model(uri)
-    except (MlflowException, OSError) as error:
-        raise RegistryError(f"{uri} cannot be loaded: {error}.", "See that its artifacts are there.") from error
-    classes = (model.metadata.metadata or {}).get("classes")
-    if classes is None:
-        raise RegistryError(f"{uri} does not name its classes.", "Only models that `inception run` made do.")
-    answers = []
-    for path, image in zip(images, pixels, strict=True):
-        probabilities = np.asarray(model.predict(image[None]))[0]
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        guesses = [{"class": classes[i], "probability": round(float(probabilities[i]), 6)} for i in best]
-        answers.append({"image": str(path), "classes": guesses})
-    return answers
+    # Before the model, which takes seconds to load.
+    seen: Iterable[Picture] = _all_readable(pictures) if pictures.ordered else read(pictures.addresses)
+    model = registered_model.load(state, f"models:/{name}/{version}")
+    return Predicted(model.classes, answers(model, seen, top, batch_size))
 
 
-def _read_all(images: list[Path]) -> list[Any]:
-    """The pixels of every image. Errors: DataError, which names all that cannot be read."""
-    from trainer.data.images import BadImage, decode
-
-    pixels, refused = [], []
-    for path in images:
-        try:
-            pixels.append(decode(path.read_bytes()))
-        except BadImage as reason:
-            refused.append(f"{path} cannot be classified: {reason}.")
-        except OSError as error:
-            refused.append(f"{path} cannot be read: {error.strerror}.")
+def _all_readable(pictures: Pictures) -> list[Picture]:
+    """Every picture. Errors: DataError, which names all that cannot be read."""
+    seen = list(read(pictures.addresses))
+    refused = [f"{picture.address} {picture.problem}." for picture in seen if picture.pixels is None]
     if refused:
-        raise DataError("\n".join(refused), "Give image files: PNG, JPEG, WebP, GIF, BMP.")
-    return pixels
+        raise DataError("\n".join(refused), f"Give image files: {KINDS}.")
+    return seen

@@ -26,7 +26,9 @@ LISTED = 100
 """Rejected images that the run record shows; the manifest has all."""
 
 
-def prepare(data: Data, fingerprint: str, state: State, workers: int | None = None) -> Prepared:
+def prepare(
+    data: Data, fingerprint: str, state: State, workers: int | None = None, for_training: bool = True
+) -> Prepared:
     """Make the prepared dataset of a source, unless it is there.
 
     Args:
@@ -34,6 +36,8 @@ def prepare(data: Data, fingerprint: str, state: State, workers: int | None = No
         fingerprint: what the source's `fingerprint()` gave; names the dataset's folder.
         state: where the dataset goes.
         workers: threads that decode; None: one per processor.
+        for_training: whether it must hold two classes, and images of each in every split. Images that a model is only
+            asked about need not.
 
     Of two at once, the second waits and takes what the first has made. What a killed one left is removed.
 
@@ -47,10 +51,13 @@ def prepare(data: Data, fingerprint: str, state: State, workers: int | None = No
             dataset = find_prepared(folder)
             if dataset is None:
                 _remove_leftovers(folder)
-                dataset = _build(data, fingerprint, state, workers or os.cpu_count() or 1)
+                dataset = _build(data, fingerprint, state, workers or os.cpu_count() or 1, for_training)
     manifest = dataset.manifest
-    # A dataset that is there may have been made under a more generous limit.
+    # A dataset that is there may have been made under a more generous limit, or to ask a model about.
     judge_rejected(manifest.rejected, manifest.candidates, data, state.failed_data(fingerprint))
+    if for_training:
+        judge_classes(manifest.classes, data)
+        judge_counts(manifest.counts, manifest.classes, data)
     return Prepared(
         fingerprint=fingerprint,
         path=str(folder),
@@ -59,6 +66,8 @@ def prepare(data: Data, fingerprint: str, state: State, workers: int | None = No
         identity_digests=manifest.identity_digests,
         rejected=manifest.rejected[:LISTED],
         rejected_total=len(manifest.rejected),
+        near_duplicates=manifest.near_duplicates,
+        near_duplicates_total=manifest.near_duplicates_total,
         seconds=time.monotonic() - started,
     )
 
@@ -82,19 +91,24 @@ def _remove_leftovers(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _build(data: Data, fingerprint: str, state: State, workers: int) -> PreparedDataset:
+def _build(data: Data, fingerprint: str, state: State, workers: int, for_training: bool) -> PreparedDataset:
     source = open_source(data, state)
     before = source.fingerprint()
     _see_unchanged(before.digest, fingerprint, data, "since it was checked")
     classes = source.classes()
-    judge_classes(classes, data)
+    if for_training:
+        judge_classes(classes, data)
     with DatasetWriter(state.data(fingerprint), data.limit) as writer:
         intake = Intake(data, classes, writer)
         for inspected in inspect_all(source.examples(), workers, source.total()):
             intake.take(inspected)
         _see_unchanged(source.fingerprint().digest, fingerprint, data, "while it was read")
         judge_rejected(intake.rejected, intake.candidates, data, state.failed_data(fingerprint))
-        judge_counts(writer.counts(len(classes)), classes, data)
+        counts = writer.counts(len(classes))
+        if for_training:
+            judge_counts(counts, classes, data)
+        elif not any(map(any, counts.values())):
+            raise DataError(f"{data.source} holds no image that can be used.", "Put images there.")
         writer.finish(fingerprint, before.summary, classes, intake.candidates, intake.rejected)
     dataset = open_prepared(state.data(fingerprint))
     events.note(_summary(dataset.manifest))
@@ -109,4 +123,6 @@ def _see_unchanged(digest: str, fingerprint: str, data: Data, when: str) -> None
 def _summary(manifest: Manifest) -> str:
     sizes = ", ".join(f"{sum(manifest.counts[name]):,} {name}" for name in SPLITS)
     left_out = f"; {len(manifest.rejected):,} of {manifest.candidates:,} left out" if manifest.rejected else ""
-    return f"{len(manifest.classes)} classes, images: {sizes}{left_out}"
+    pairs = manifest.near_duplicates_total
+    alike = f"; look-alikes between train and test: {pairs:,}" if pairs else ""
+    return f"{len(manifest.classes)} classes, images: {sizes}{left_out}{alike}"

@@ -1,23 +1,26 @@
 """The verb `promote`: decide, append to the ledger by compare-and-set, move the alias, note the verdict.
 
-Every call with the same run key ends in the same state, wherever an earlier one was killed: the ledger is asked first
-whether it holds this promotion, the alias follows the ledger, and the tag `verdict` comes last, as the sign that the
-run key is done.
+Every decision against a champion is an entry, whichever way it went, for it has used the test set. A run key that has
+one is never judged again: the ledger is asked first, the alias follows the ledger, and the tag `verdict` comes last, as
+the sign that the run key is done. So every call with the same run key ends in the same state, wherever an earlier one
+was killed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from trainer import record
 from trainer.config import Gate
-from trainer.errors import EvaluationError, InceptionError, LedgerConflict, StateError
+from trainer.errors import LedgerConflict
 from trainer.events import note
-from trainer.gate import Candidate, Verdict, decide, not_comparable
-from trainer.registry.ledger import follow, reconcile
-from trainer.registry.protocol import RUN_KEY_TAG, VERDICT_TAG, Entry, Ledger, Registry, champion
+from trainer.gate import Verdict, not_comparable
+from trainer.promotion import verdicts
+from trainer.promotion.court import Court, Judgement
+from trainer.registry.ledger import follow, moved_by_hand, reconcile
+from trainer.registry.protocol import VERDICT_TAG, Entry, Ledger, Registry, champion
 
 RESULTS: dict[str, Literal["promoted", "kept", "undecided"]] = {
     "promote": "promoted",
@@ -39,8 +42,9 @@ def promote(
 ) -> record.Promoted:
     """Judge the challenger against the champion that the ledger names, and hand over where the verdict says so.
 
-    If that is not the champion which the evaluation saw, or if somebody else promotes in between, the challenger is
-    judged again, on the predictions that the present champion's own run record kept.
+    If that is not the champion which the evaluation saw, or if somebody else is decided on in between, the challenger
+    is judged again, on the predictions that the present champion's own run record kept. While the alias is where a
+    hand has moved it, nothing is decided, spent or touched: the next run tries again.
 
     Args:
         registry: holds the versions.
@@ -55,106 +59,78 @@ def promote(
     Errors: RegistryError, StateError, EvaluationError (damaged predictions).
     """
     reconcile(registry, ledger, name)
-    court = _Court(registry, name, run_folder, registered.version, evaluated, policy)
+    version = registered.version
+    if _decided(ledger.read().entries, run_key) is None:
+        moved = moved_by_hand(registry, ledger, name)
+        if moved is not None:
+            text = f"{moved.in_words(name)} Say which of them holds: inception models audit {name}"
+            return _promoted(not_comparable(text), version, moved.ledger, moved.ledger, None)
+    court = Court(registry, name, run_folder, version, evaluated, policy)
     verdict, entry, before = _settle(ledger, court, tick, run_key)
     after = follow(registry, ledger, name)
-    result = RESULTS[verdict.outcome]
     tags = {
         "verdict_reason": verdict.reason,
         "verdict_digest": (entry and entry.verdict_digest) or verdict.digest(),
-        VERDICT_TAG: result,  # last: it says that all the rest is done
+        VERDICT_TAG: RESULTS[verdict.outcome],  # last: it says that all the rest is done
     }
-    registry.set_tags(name, registered.version, tags)
-    note(f"{name} version {registered.version} {result}: {verdict.reason}")
+    registry.set_tags(name, version, tags)
+    note(f"{name} version {version} {RESULTS[verdict.outcome]}: {verdict.reason}")
+    return _promoted(verdict, version, before, after, entry)
+
+
+def _settle(ledger: Ledger, court: Court, tick: str, run_key: str) -> tuple[Verdict, Entry | None, str | None]:
+    """The verdict, its ledger entry, and the champion it was reached against."""
+    while True:
+        entries, generation = ledger.read()
+        done = _decided(entries, run_key)
+        if done is not None:
+            return court.recall(done, entries[: done.number - 1]), done, done.previous
+        present = champion(entries)
+        judgement = court.judge(present, entries)
+        verdict = judgement.verdict
+        if verdict.rule("eligible") is not None or (present is None and verdict.outcome != "promote"):
+            return verdict, None, present  # nobody was challenged
+        entry = _entry(len(entries) + 1, court.version, present, judgement, tick, run_key)
+        verdicts.keep(court.run_folder, verdict)
+        try:
+            ledger.append(entry, generation)
+        except LedgerConflict:
+            note(f"{court.name}: another run was decided on in the meantime; deciding again, as things are now")
+            continue
+        return verdict, entry, present
+
+
+def _decided(entries: Sequence[Entry], run_key: str) -> Entry | None:
+    """The entry by which the gate has decided on this run key."""
+    return next((one for one in entries if one.run_key == run_key and one.event in ("promote", "keep")), None)
+
+
+def _entry(number: int, challenger: str, present: str | None, judgement: Judgement, tick: str, run_key: str) -> Entry:
+    promotes = judgement.verdict.outcome == "promote"
+    return Entry(
+        number=number,
+        event="promote" if promotes else "keep",
+        version=challenger if promotes else present,
+        previous=present,
+        challenger=challenger,
+        run_key=run_key,
+        verdict_digest=judgement.verdict.digest(),
+        reason=judgement.verdict.reason,
+        tick=tick,
+        trial=judgement.trial,
+        at=record.now(),
+    )
+
+
+def _promoted(
+    verdict: Verdict, version: str, before: str | None, after: str | None, entry: Entry | None
+) -> record.Promoted:
     return record.Promoted(
-        result=result,
+        result=RESULTS[verdict.outcome],
         verdict=verdict,
-        version=registered.version,
+        version=version,
         champion_before=before,
         champion_after=after,
         ledger_entry=entry.number if entry else None,
         at=record.now(),
     )
-
-
-def _settle(ledger: Ledger, court: _Court, tick: str, run_key: str) -> tuple[Verdict, Entry | None, str | None]:
-    """The verdict, its ledger entry where it promotes, and the champion it was reached against."""
-    while True:
-        entries, generation = ledger.read()
-        for done in entries:
-            if (done.event, done.run_key, done.version) == ("promote", run_key, court.version):
-                return court.recall(done), done, done.previous
-        present = champion(entries)
-        verdict = court.judge(present)
-        if verdict.outcome != "promote":
-            return verdict, None, present
-        entry = Entry(
-            number=len(entries) + 1,
-            event="promote",
-            version=court.version,
-            previous=present,
-            run_key=run_key,
-            verdict_digest=verdict.digest(),
-            reason=verdict.reason,
-            tick=tick,
-            at=record.now(),
-        )
-        try:
-            ledger.append(entry, generation)
-        except LedgerConflict:
-            note(f"{court.name}: another run promoted in the meantime; deciding again, against its champion")
-            continue
-        return verdict, entry, present
-
-
-@dataclass(frozen=True)
-class _Court:
-    """Judges one challenger, against whichever version is champion when it is asked."""
-
-    registry: Registry
-    name: str
-    run_folder: Path
-    version: str
-    evaluated: record.Evaluated
-    policy: Gate
-
-    def judge(self, champion_version: str | None) -> Verdict:
-        challenger = Candidate.load(self.evaluated.challenger, self.run_folder)
-        if champion_version is None:
-            return decide(challenger, None, self.policy)
-        if champion_version == self.version:
-            return not_comparable("fail", f"Version {self.version} is the champion already.")
-        rival = self._rival(champion_version)
-        if rival is None:
-            return not_comparable(
-                "undecided",
-                f"Version {champion_version} has become champion since the evaluation, and its predictions are not in "
-                "the run records.",
-            )
-        try:
-            return decide(challenger, rival, self.policy)
-        except EvaluationError as error:
-            return not_comparable("undecided", error.message)
-
-    def recall(self, done: Entry) -> Verdict:
-        """The verdict behind a ledger entry; in the ledger's own words where it can be reached no more."""
-        try:
-            verdict = self.judge(done.previous)
-        except InceptionError:
-            verdict = None
-        if verdict is not None and verdict.digest() == done.verdict_digest:
-            return verdict
-        return Verdict(outcome="promote", reason=done.reason, rules=[])
-
-    def _rival(self, version: str) -> Candidate | None:
-        if version == self.evaluated.champion_version and self.evaluated.champion is not None:
-            return Candidate.load(self.evaluated.champion, self.run_folder)
-        run_key = self.registry.get(self.name, version).tags.get(RUN_KEY_TAG)
-        folder = self.run_folder.parent / run_key if run_key else None
-        theirs = record.find(folder, record.Evaluated) if folder else None
-        if folder is None or theirs is None:
-            return None
-        try:
-            return Candidate.load(theirs.challenger, folder)
-        except (StateError, EvaluationError):
-            return None

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.errors import StateError
 from trainer.gate import Verdict
-from trainer.scorecard import Scorecard
+from trainer.scorecard import Interval, Scorecard
 from trainer.state import reported, write_atomically
 
 Decision = Literal["work", "skip"]
@@ -47,6 +47,16 @@ class Rejected(Document):
     reason: str
 
 
+class NearDuplicate(Document):
+    """A training and a test image whose perceptual hashes are close."""
+
+    train: str
+    """Its path in the source."""
+    test: str
+    distance: int
+    """Bits in which the hashes differ."""
+
+
 class Prepared(Document):
     """What `prepare` made: a summary of the prepared dataset's manifest."""
 
@@ -60,6 +70,9 @@ class Prepared(Document):
     rejected: list[Rejected]
     """The first hundred images that were left out."""
     rejected_total: int
+    near_duplicates: list[NearDuplicate] = []
+    """The first hundred pairs of a training and a test image that look alike."""
+    near_duplicates_total: int = 0
     seconds: float
 
 
@@ -109,6 +122,8 @@ class Trained(Document):
     """Training time of all members; validation and checkpoints left out."""
     resumed_from_epoch: int | None
     versions: dict[str, str]
+    lineage: dict[str, str] = {}
+    """`git_commit` and `image_digest` of the step that trained, as far as they were known."""
 
     def kept_epochs(self) -> list[Epoch]:
         """The epoch whose weights were exported, of each member."""
@@ -116,14 +131,77 @@ class Trained(Document):
         return [one for one in self.epochs if one.epoch == chosen[one.member - 1]]
 
 
+class Latency(Document):
+    """How long the two models take for one batch, measured in alternation in one process."""
+
+    batch: int
+    """Images in the batch."""
+    rounds: int
+    challenger_ms: float
+    """Median over the rounds, as the next."""
+    champion_ms: float | None = None
+    ratio: float | None = None
+    """Challenger to champion: the median of the rounds' own ratios."""
+    ratio_low: float | None = None
+    """Quartiles of the rounds' ratios."""
+    ratio_high: float | None = None
+
+
+class Golden(Document):
+    """How far a registered model's answers to its golden images are from those of the model that was trained."""
+
+    images: int
+    difference: float
+    """The largest of any probability."""
+    tolerance: float
+
+
+class ClassChange(Document):
+    """Challenger and champion know different classes: how, and what both score on what both know."""
+
+    added: list[str]
+    removed: list[str]
+    renamed: dict[str, str]
+    """The champion's name of a class to the challenger's, as the recipe declares them."""
+    common: list[str]
+    challenger: Scorecard
+    champion: Scorecard
+
+
+class ChangedSide(Document):
+    """A test example on which exactly one of the two models is right."""
+
+    file: str
+    """Picture in the record's folder."""
+    truth: str
+    challenger: str
+    """What it answered."""
+    champion: str
+    newly_right: bool
+    source: str
+
+
 class Evaluated(Document):
     """What `evaluate` measured on the frozen test examples."""
 
     challenger: Scorecard
     champion: Scorecard | None
+    """On the same examples; None too where the two cannot be compared, or know different classes."""
     champion_version: str | None
     worst_mistakes: list[str]
     """Picture files in the record's folder, worst first."""
+    incomparable: str | None = None
+    """Why there is a champion and no comparison with it."""
+    class_change: ClassChange | None = None
+    latency: list[Latency] = []
+    golden: Golden | None = None
+    """Of the challenger."""
+    shared_with_training: int | None = None
+    """Test examples that the champion was trained or validated on; None where that is not recorded, or nobody is."""
+    changed_sides: list[ChangedSide] = []
+    """Those with pictures; newly wrong first."""
+    newly_right: int = 0
+    newly_wrong: int = 0
 
 
 class Registered(Document):
@@ -131,6 +209,8 @@ class Registered(Document):
     version: str
     created: bool
     """False: this run key had a version already."""
+    lineage: dict[str, str] = {}
+    """What the version's tags say beside the run key's parts: `git_commit`, `image_digest`, `kfp_run_id`, …"""
 
 
 class Promoted(Document):
@@ -154,7 +234,7 @@ class Failure(Document):
 
 
 class Outcome(Document):
-    """How one tick ended: what the command line prints and `--json` gives."""
+    """How one tick ended: what the command line prints and `--json` gives, and what the index page lists."""
 
     tick: str
     result: Result
@@ -171,6 +251,11 @@ class Outcome(Document):
     failed_step: str | None
     remedy: str
     seconds: float | None
+    accuracy_interval: Interval | None = None
+    change: float | None = None
+    """Of the accuracy, against the champion's on the same examples."""
+    at: datetime | None = None
+    """None in outcomes of older versions."""
 
 
 D = TypeVar("D", bound=Document)

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 
 from trainer import record
 from trainer.events import note
+from trainer.lineage import GIT_COMMIT, IMAGE_DIGEST, KFP_RUN_ID, here
 from trainer.registry.locks import held
 from trainer.registry.protocol import CHALLENGER, RUN_KEY_TAG, ModelVersion, Registry
 from trainer.state import State
+
+TAG_LIMIT = 100_000
+"""Characters that MLflow takes as the value of a version's tag."""
 
 
 def register(
@@ -19,7 +23,7 @@ def register(
     checked: record.Checked,
     prepared: record.Prepared,
     state: State,
-    lineage: Mapping[str, str] | None = None,
+    tick: str = "",
 ) -> record.Registered:
     """Give the trained model a version with its tags, and the alias `challenger`.
 
@@ -32,18 +36,22 @@ def register(
         name: the registered model.
         trained, evaluated, checked, prepared: what the earlier steps left in the run record.
         state: the state folder, for the lock.
-        lineage: more that the caller knows (`git_commit`, `image_digest`, …), as tags.
+        tick: id of this pipeline run; a version keeps that of the run that made it.
 
     Errors: RegistryError, StateError.
     """
-    tags = _tags(trained, evaluated, checked, prepared) | dict(lineage or {})
+    tags = _tags(trained, evaluated, checked, prepared) | _lineage(trained, tick)
     with held(state.ledger(name).with_name(f".{name}.register.lock")):
         version, created = _only_version(registry, name, trained, checked.run_key, tags)
     if not created:
-        registry.set_tags(name, version.version, {key: tags[key] for key in tags if version.tags.get(key) != tags[key]})
+        changed = {key: tags[key] for key in tags if version.tags.get(key) != tags[key]}
+        made_by = {key for key in (GIT_COMMIT, IMAGE_DIGEST, KFP_RUN_ID) if key in version.tags}
+        registry.set_tags(name, version.version, {key: changed[key] for key in changed if key not in made_by})
     registry.set_alias(name, CHALLENGER, version.version)
     note(f"{name} version {version.version} {'registered' if created else 'was registered already'}")
-    return record.Registered(name=name, version=version.version, created=created)
+    known = tags | dict(version.tags)
+    lineage = {key: known[key] for key in (GIT_COMMIT, IMAGE_DIGEST, KFP_RUN_ID) if key in known}
+    return record.Registered(name=name, version=version.version, created=created, lineage=lineage)
 
 
 def _only_version(
@@ -60,16 +68,23 @@ def _only_version(
     return made, True
 
 
+def _lineage(trained: record.Trained, tick: str) -> dict[str, str]:
+    """What was at work: the code and the image of the training, or of this step where that was not recorded."""
+    made_by = here() | trained.lineage | ({KFP_RUN_ID: tick} if tick else {})
+    return {key: value[:TAG_LIMIT] for key, value in made_by.items()}
+
+
 def _tags(
     trained: record.Trained, evaluated: record.Evaluated, checked: record.Checked, prepared: record.Prepared
 ) -> dict[str, str]:
-    """Lineage and figures. MLflow takes 100,000 characters a tag; a recipe has about two thousand."""
+    """Run key and its parts, figures, and the recipe: whole or not at all, where it is longer than a tag may be."""
+    recipe = {"recipe": checked.recipe} if len(checked.recipe) <= TAG_LIMIT else {}
     return {
         RUN_KEY_TAG: checked.run_key,
         "fingerprint": checked.fingerprint,
         "config_digest": checked.config_digest,
         "code_digest": checked.code_digest,
-        "recipe": checked.recipe,
+        **recipe,
         "variant": trained.variant,
         "parameters": str(trained.parameters),
         "test_accuracy": repr(evaluated.challenger.accuracy),

@@ -8,6 +8,7 @@ everything.
     checkpoints/<run key>/       training under way
     runs/<run key>/              run records: one JSON document per step, predictions, the run card
     ticks/<tick>/                one folder per pipeline run: what it was asked, how it ended
+    index.html                   all runs on one page, with links to their cards
     ledger/<model>.json          the order of promotions
     logs/                        everything the steps of each local run printed
     cache/, kfp/                 file digests, published weights, libraries' caches, the local orchestrator's own files
@@ -82,6 +83,10 @@ class State:
 
     def tick(self, tick: str) -> Path:
         return self.root / "ticks" / tick
+
+    @property
+    def index(self) -> Path:
+        return self.root / "index.html"
 
     @property
     def logs(self) -> Path:

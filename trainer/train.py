@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from trainer import record, tracking, weights
+from trainer import lineage, record, tracking, weights
 from trainer.config import Recipe
 from trainer.events import note
 from trainer.state import State, write_atomically
@@ -62,6 +62,7 @@ def _train(recipe: Recipe, fingerprint: str, run_key: str, state: State, run: tr
 
     from trainer.card import plots
     from trainer.data.prepared import open_prepared
+    from trainer.judging import golden, hygiene, training_files
     from trainer.models import classifier, enlargement, views, zoo
     from trainer.training import checkpoints, devices, precision
     from trainer.training.boards import Boards
@@ -122,6 +123,11 @@ def _train(recipe: Recipe, fingerprint: str, run_key: str, state: State, run: tr
     write_atomically(folder / "curves.png", plots.curves(epochs, chosen=chosen_epochs))
     write_atomically(folder / "recipe.json", recipe.canonical())
     tracking.log_files(state, run.run_id, [folder / "curves.png", folder / "recipe.json"], "training")
+    left = {
+        training_files.GOLDEN: golden.answers_of(served, dataset.split("test")),
+        training_files.IDENTITIES: hygiene.identities_of(dataset),
+    }
+    training_files.leave(state, run.run_id, folder, left)
     restarts = [restart for one in fitted for restart in one.restarts]
     told = {"restarts": " ".join(restarts)} if restarts else {}
     run.set_tags({"fingerprint": fingerprint, "model_uri": uri} | told)
@@ -144,6 +150,7 @@ def _train(recipe: Recipe, fingerprint: str, run_key: str, state: State, run: tr
         seconds=sum(one.seconds for one in fitted),
         resumed_from_epoch=next((one.resumed_from_epoch for one in fitted if one.resumed_from_epoch is not None), None),
         versions=versions | {"python": platform.python_version()},
+        lineage=lineage.here(),
     )
 
 

@@ -106,6 +106,8 @@ def _facts(dataset: PreparedDataset) -> dict[str, Any]:
         "std": list(manifest.std),
         "candidates": manifest.candidates,
         "rejected": [one.model_dump() for one in manifest.rejected],
+        "near_duplicates": [one.model_dump() for one in manifest.near_duplicates],
+        "near_duplicates_total": manifest.near_duplicates_total,
     }
 
 
@@ -134,6 +136,8 @@ def _show(facts: dict[str, Any]) -> None:
         ("mean", ", ".join(f"{channel:.1f}" for channel in facts["mean"]) + " of 255 (red, green, blue)"),
         ("left out", f"{len(rejected):,} of {facts['candidates']:,}"),
         *(("", f"{one['path']}: {one['reason']}") for one in rejected[:_REJECTED_SHOWN]),
+        ("look alike", f"{facts['near_duplicates_total']:,} pairs of a training and a test image"),
+        *(("", f"{one['train']} and {one['test']}") for one in facts["near_duplicates"][:_REJECTED_SHOWN]),
         ("fingerprint", facts["fingerprint"]),
         ("lies in", f"{options.relative(facts['path'])}, {facts['bytes'] / 1e6:,.1f} MB, {facts['encoding']}"),
     ]

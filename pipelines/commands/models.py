@@ -1,4 +1,4 @@
-"""`inception models` and `inception lookup`: what is registered, and what stands behind a name."""
+"""`inception models`: what is registered."""
 
 from __future__ import annotations
 
@@ -6,25 +6,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pipelines.commands import options
+from pipelines.commands.models_hands import promote, retire, rollback
+from pipelines.commands.models_ledger import audit, history
+from pipelines.commands.models_prune import prune
 
 if TYPE_CHECKING:
-    from trainer.registry.lookup import Found
     from trainer.registry.protocol import ModelVersion
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @options.state
 @options.as_json
 @options.debug
-def models(root: Path, as_json: bool) -> None:
-    """List the registered models with their champions and challengers.
+@click.pass_context
+def models(ctx: click.Context, root: Path, as_json: bool) -> None:
+    """List the registered models with their champions and challengers; or see to one of them.
 
     \b
     Example:
       inception models
+      inception models history digits
+      inception models rollback digits
     """
+    if ctx.invoked_subcommand is None:
+        _list(root, as_json)
+        return
+    for parameter, option in (("root", "--state"), ("as_json", "--json")):
+        if ctx.get_parameter_source(parameter) == ParameterSource.COMMANDLINE:
+            ctx.fail(f"Write {option} after {ctx.invoked_subcommand}.")
+
+
+for _command in (history, audit, promote, rollback, retire, prune):
+    models.add_command(_command)
+
+
+def _list(root: Path, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -45,56 +64,6 @@ def models(root: Path, as_json: bool) -> None:
     for row in rows:
         table.add_row(Text(row["name"]), str(row["versions"]), _in_words(row[CHAMPION]), _in_words(row[CHALLENGER]))
     Console().print(table)
-
-
-@click.command()
-@click.argument("reference", metavar="NAME[@ALIAS|/VERSION]")
-@options.state
-@options.as_json
-@options.debug
-def lookup(reference: str, root: Path, as_json: bool) -> None:
-    """Show what stands behind a model name: figures, verdict, data, run, artifact.
-
-    Without alias or version the champion is meant.
-
-    \b
-    Example:
-      inception lookup digits@champion --json
-      inception lookup digits/3
-    """
-    from trainer.registry import opened_registry
-    from trainer.registry.lookup import lookup as verb
-    from trainer.state import State
-    from trainer.tracking import tracking_uri
-
-    state = State.existing(root)
-    found = verb(opened_registry(state), reference)
-    if as_json:
-        options.say_json(found.model_dump(mode="json"))
-        return
-    for label, value in _rows(found, tracking_uri(state)):
-        click.echo(f"{click.style(f'{label:<22}', dim=True)}{value}")
-
-
-def _rows(found: Found, tracking: str) -> list[tuple[str, str]]:
-    """What a person asks first; the rest of the tags follows, all but the recipe, which fills a screen."""
-    shown = {"run_key", "fingerprint", "test_accuracy", "verdict", "verdict_reason", "verdict_digest", "recipe"}
-    rows = [
-        ("model", f"{found.name} version {found.version}"),
-        ("aliases", ", ".join(found.aliases) or "none"),
-        ("verdict", found.verdict or "not decided yet"),
-        ("", found.verdict_reason),
-        ("accuracy", f"{found.accuracy:.4f}" if found.accuracy is not None else None),
-        ("made", f"{found.created_at:%Y-%m-%d %H:%M} UTC"),
-        ("load with", found.load_uri),
-        ("from", tracking),
-        ("artifact", found.model_uri),
-        ("MLflow run", found.run_id),
-        ("run key", found.run_key),
-        ("data fingerprint", found.fingerprint),
-    ]
-    rows += [(tag.replace("_", " "), value) for tag, value in sorted(found.tags.items()) if tag not in shown]
-    return [(label, value) for label, value in rows if value]
 
 
 def _row(name: str, versions: list[ModelVersion]) -> dict[str, Any]:

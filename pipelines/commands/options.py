@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from trainer.errors import InceptionError, UsageError
 from trainer.state import DEFAULT_ROOT
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,6 +43,21 @@ def as_json(command: F) -> F:
 def debug(command: F) -> F:
     """`--debug`: show the traceback of an error. Read by `pipelines.cli` from the arguments themselves."""
     return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
+
+
+def yes(command: F) -> F:
+    """`--yes`: do not ask."""
+    return click.option("--yes", "-y", is_flag=True, help="Do it without asking.")(command)
+
+
+def confirmed(question: str, yes: bool) -> None:
+    """Ask before a change of consequence. Errors: UsageError (nobody is there to ask), InceptionError (a no)."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} There is no terminal to ask on.", "Add --yes if that is what you want.")
+    if not click.confirm(question, err=True):
+        raise InceptionError("That was not confirmed, so nothing was changed.")
 
 
 def say_json(value: Any) -> None:

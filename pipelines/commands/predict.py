@@ -1,46 +1,147 @@
-"""`inception predict`: classes of images, from the registered model alone."""
+"""`inception predict`: classes of pictures, from the registered model alone."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.commands import options
 
+if TYPE_CHECKING:
+    from trainer.prediction.answering import Answer
+    from trainer.prediction.naming import Pictures
+
+FORMATS = ("table", "json", "csv", "jsonl")
+_MANY = 100
+"""So many pictures get a line that counts them."""
+_SPOKEN_EVERY = {True: 0.3, False: 10.0}
+"""Seconds between two counts, on a terminal and elsewhere."""
+_ERRORS_SHOWN = 20
+
 
 @click.command()
 @click.argument("reference", metavar="NAME[@ALIAS|/VERSION]")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE…", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(min=1), help="Classes to show per image.")
+@click.option(
+    "--batch-size",
+    default=32,
+    show_default=True,
+    type=click.IntRange(1, 4096),
+    help="Images of one size that are asked together.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="How to write the answers; else as the name of --output ends, else a table.",
+)
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="Write the answers here or to gs://…, whole or not at all. CSV gets the mark that tells spreadsheets UTF-8.",
+)
 @options.state
 @options.as_json
 @options.debug
-def predict(reference: str, images: tuple[Path, ...], top: int, root: Path, as_json: bool) -> None:
-    """Classify image files with a registered model; without alias or version its champion.
+@click.pass_context
+def predict(
+    context: click.Context,
+    reference: str,
+    images: tuple[str, ...],
+    top: int,
+    batch_size: int,
+    form: str | None,
+    output: str | None,
+    root: str,
+    as_json: bool,
+) -> None:
+    """Classify images with a registered model; without alias or version its champion.
+
+    An IMAGE is a file, a folder (with all folders below it), a pattern in quotes ('scans/**/*.png'), or any of these
+    at gs://bucket/…. Up to 20 files named one by one must all be images; among more, in folders and behind patterns
+    those that are not get an error in place of an answer, and the exit status is 1 when all the others are done.
 
     \b
     Example:
       inception predict digits@champion three.png
+      inception predict digits scans/ gs://bucket/scans/ --output answers.csv
     """
-    from trainer.predict import predict as verb
+    from trainer.prediction import naming
     from trainer.quiet import hushed
     from trainer.registry import opened_registry
     from trainer.registry.lookup import lookup
     from trainer.state import State
 
+    form = _form("json" if as_json else form, output)
     state = State.existing(root)
+    pictures = naming.find(images)
     found = lookup(opened_registry(state), reference)
     with hushed():
-        answers = verb(state, found.name, found.version, list(images), top)
-    if as_json:
-        options.say_json({"model": found.name, "version": found.version, "images": answers})
+        from trainer.predict import predict as verb
+        from trainer.prediction.writing import FORMS, Sheet
+
+        predicted = verb(state, found.name, found.version, pictures, top, batch_size)
+    widest = max(len(address) for address in pictures.addresses)
+    sheet = Sheet(found.name, found.version, min(top, len(predicted.classes)), widest)
+    failed: list[Answer] = []
+    answers = _watched(predicted.answers, len(pictures.addresses), output, failed)
+    _write(FORMS[form](sheet, answers), form, output)
+    _say_what_is_missing(pictures, failed, output)
+    context.exit(1 if failed else 0)
+
+
+def _form(asked: str | None, output: str | None) -> str:
+    if asked is not None:
+        return asked
+    ending = (output or "").rpartition(".")[2].lower()
+    return ending if ending in FORMATS else "table"
+
+
+def _write(lines: Iterable[str], form: str, output: str | None) -> None:
+    """To a file as they come; to standard output too, but for JSON: there one object, or an error, must be all."""
+    if output is None:
+        for line in ["".join(lines)] if form == "json" else lines:
+            click.echo(line, nl=False)
         return
-    longest = max(len(answer["image"]) for answer in answers)
-    for answer in answers:
-        click.echo("  ".join([answer["image"].ljust(longest), *map(_in_words, answer["classes"])]))
+    from trainer.storage import place
+
+    folder, _, name = output.rpartition("/")
+    encoding = "utf-8-sig" if form == "csv" else "utf-8"
+    with ExitStack() as opened:
+        path = opened.enter_context(place(folder or ("/" if output.startswith("/") else ".")).writing(name))
+        with path.open("w", encoding=encoding, newline="") as file:
+            file.writelines(lines)
 
 
-def _in_words(guess: dict[str, Any]) -> str:
-    return f"{guess['class']} {guess['probability']:.4f}"
+def _watched(answers: Iterable[Answer], total: int, output: str | None, failed: list[Answer]) -> Iterator[Answer]:
+    """The answers; those that are errors are kept in `failed`, and many are counted on standard error."""
+    drawn = sys.stderr.isatty()
+    counted = total >= _MANY and (output is not None or not sys.stdout.isatty())
+    began = spoken = time.monotonic()
+    for done, answer in enumerate(answers, start=1):
+        if answer.error is not None:
+            failed.append(answer)
+        yield answer
+        now = time.monotonic()
+        if counted and (now - spoken > _SPOKEN_EVERY[drawn] or done == total):
+            spoken = now
+            count = f"{done:,} of {total:,} images, {done / max(now - began, 1e-9):,.0f} images/s"
+            click.echo(f"\r{count}\033[K" if drawn else count, err=True, nl=not drawn or done == total)
+
+
+def _say_what_is_missing(pictures: Pictures, failed: list[Answer], output: str | None) -> None:
+    total = len(pictures.addresses)
+    if pictures.passed_over:
+        click.echo(f"passed over, not called like a picture: {pictures.passed_over:,}", err=True)
+    if output is not None:
+        click.echo(f"{total - len(failed):,} of {total:,} images classified in {output}", err=True)
+    for answer in failed[:_ERRORS_SHOWN]:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {answer.image} {answer.error}", err=True)
+    if len(failed) > _ERRORS_SHOWN:
+        click.echo(f"… and {len(failed) - _ERRORS_SHOWN:,} more, with their reasons in the answers", err=True)

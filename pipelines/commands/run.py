@@ -1,32 +1,58 @@
-"""`inception run`: the pipeline, once, on this machine."""
+"""`inception run`: the pipeline, once: in processes of this machine, in containers of this machine, or on a cluster."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from pipelines.commands import options
+from pipelines.commands import options, targets
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from trainer.record import Outcome
 
-_STYLES = {"promoted": "green", "kept": "yellow", "undecided": "yellow", "skipped": "cyan", "failed": "red"}
+TARGETS = {"local": "pipelines.local", "docker": "pipelines.docker"}
+"""Where a run may take place on this machine, and the module whose `run(recipe, state, show, force) -> Outcome` does it
+there."""
+KFP = "kfp"
+
+STYLES = {"promoted": "green", "kept": "yellow", "undecided": "yellow", "skipped": "cyan", "failed": "red"}
 
 
 @click.command()
 @click.argument("recipe")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value: train.epochs=3.")
 @click.option("--force", is_flag=True, help="Train again although nothing changed.")
+@click.option(
+    "--target",
+    type=click.Choice([*TARGETS, KFP]),
+    default="local",
+    show_default=True,
+    help="Where: in processes here, in containers here (`make images` first), or on a pipeline server.",
+)
+@targets.environment(required=False)
+@targets.allow_tags
 @options.state
 @options.as_json
 @options.debug
 @click.pass_context
-def run(ctx: click.Context, recipe: str, overrides: tuple[str, ...], force: bool, root: Path, as_json: bool) -> None:
+def run(
+    ctx: click.Context,
+    recipe: str,
+    overrides: tuple[str, ...],
+    force: bool,
+    target: str,
+    environment: str | None,
+    allow_tags: bool,
+    root: Path,
+    as_json: bool,
+) -> None:
     """Train the recipe's network on the recipe's images and promote it if it deserves it.
 
     RECIPE is a TOML file (see configs/). A run that finds images, recipe and code unchanged does nothing and says so.
@@ -35,10 +61,19 @@ def run(ctx: click.Context, recipe: str, overrides: tuple[str, ...], force: bool
     \b
     Example:
       inception run configs/digits.toml --set train.epochs=3
+      inception run configs/digits.toml --target docker
+      inception run configs/digits.toml --target kfp --environment prod
     """
+    if target == KFP:
+        if environment is None:
+            raise click.MissingParameter(ctx=ctx, param_hint="--environment", param_type="option")
+        from pipelines.commands import run_on_cluster
+
+        run_on_cluster.run(ctx, recipe, overrides, force, environment, allow_tags, root, as_json)
+        return
+    _expect_nothing_of_clusters(ctx)
     from rich.console import Console
 
-    from pipelines import local
     from pipelines.progress import Progress
     from trainer import config
     from trainer.record import as_json as document
@@ -49,20 +84,29 @@ def run(ctx: click.Context, recipe: str, overrides: tuple[str, ...], force: bool
     # Progress keeps to standard error where standard output belongs to the JSON object.
     # The file is named because the run sends whatever else is printed to its log.
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
+    place = importlib.import_module(TARGETS[target])
     with Progress(console) as progress:
-        outcome = local.run(parsed, state, progress.show, force)
+        outcome: Outcome = place.run(parsed, state, progress.show, force)
     if as_json:
         options.say_json(document(outcome))
     else:
-        _conclude(console, outcome, [recipe, *(word for one in overrides for word in ("--set", one))], root)
+        asked = [recipe, *(word for one in overrides for word in ("--set", one))]
+        _conclude(console, outcome, asked + ["--target", target] * (target != "local"), root)
     if outcome.result == "failed":
         ctx.exit(1)
+
+
+def _expect_nothing_of_clusters(ctx: click.Context) -> None:
+    for name in ("environment", "allow_tags"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} is for a run on a cluster. Add --target {KFP}, or leave it out.", ctx)
 
 
 def _conclude(console: Console, outcome: Outcome, asked: list[str], root: Path) -> None:
     from rich.text import Text
 
-    headline = Text(outcome.result.upper(), f"bold {_STYLES[outcome.result]}")
+    headline = Text(outcome.result.upper(), f"bold {STYLES[outcome.result]}")
     if outcome.version is not None:
         headline.append(f"  {outcome.model} version {outcome.version}", "bold")
     if outcome.accuracy is not None:

@@ -1,9 +1,11 @@
-"""What every registry does: MLflow on a real SQLite store, and the twin in memory."""
+"""What every registry does: MLflow on SQLite, a real MLflow server on PostgreSQL, and the twin in memory."""
 
 from __future__ import annotations
 
 import itertools
+import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -16,16 +18,18 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Making the database takes seconds, so the tests share it and use names of their own."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> str:
+    """The tests share it and use names of their own, as they do with the server's."""
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    shutil.copyfile(mlflow_template, database)
+    return f"sqlite:///{database}"
 
 
-@pytest.fixture(params=["memory", "mlflow"])
+@pytest.fixture(params=["memory", "sqlite", "server"])
 def registry(request: pytest.FixtureRequest) -> Registry:
     if request.param == "memory":
         return MemoryRegistry()
-    return MlflowRegistry(request.getfixturevalue("mlflow_store"))
+    return MlflowRegistry(request.getfixturevalue("mlflow_store" if request.param == "sqlite" else "mlflow_server"))
 
 
 @pytest.fixture
@@ -34,13 +38,13 @@ def name() -> str:
 
 
 def create(registry: Registry, name: str, run_key: str = "k") -> ModelVersion:
-    return registry.create_version(name, f"file:///models/{run_key}", "a" * 32, {"run_key": run_key})
+    return registry.create_version(name, f"gs://models/{run_key}", "a" * 32, {"run_key": run_key})
 
 
 def test_a_version_holds_what_it_was_made_with(registry: Registry, name: str) -> None:
     """Address, run, tags and time come back as they went in; versions count from 1."""
-    made = registry.create_version(name, "file:///m", "b" * 32, {"run_key": "k", "recipe": '{"ü": "x"}' * 500})
-    assert (made.name, made.version, made.model_uri, made.run_id) == (name, "1", "file:///m", "b" * 32)
+    made = registry.create_version(name, "gs://bucket/m", "b" * 32, {"run_key": "k", "recipe": '{"ü": "x"}' * 500})
+    assert (made.name, made.version, made.model_uri, made.run_id) == (name, "1", "gs://bucket/m", "b" * 32)
     assert made.aliases == []
     assert abs(made.created_at - datetime.now(UTC)) < timedelta(minutes=1)
     assert registry.get(name, "1").tags == {"run_key": "k", "recipe": '{"ü": "x"}' * 500}

@@ -20,7 +20,7 @@ DOCUMENTS = sorted(
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
     if path.is_file()
 )
-RECIPES = sorted((ROOT / "configs").glob("*.toml"))
+RECIPES = sorted(path for path in (ROOT / "configs").glob("*.toml") if path.name != "schedules.toml")
 TOP = {path.name for path in ROOT.iterdir()}
 PATH = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)+[\w.-]*\w|[\w-]+\.(?:md|toml|py))(?![\w/])")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,9 +17,22 @@ import pytest
 from PIL import Image
 
 from trainer import config, gate, record
-from trainer.card import plots
+from trainer.card import matrix, plots
 from trainer.scorecard import Predictions, score
 from trainer.state import State
+
+
+def _support(name: str) -> ModuleType:
+    """A module of tests/support, which is no package: tests are found by their paths."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "support" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+support: Any = _support("evidence")
 
 TICK = "tick-1"
 RUN_KEY = "0f3c9a5be27d4418"
@@ -102,6 +118,15 @@ def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "PIXELS_PER_INCH", 48)
 
 
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grey square for every plot: they take most of a card's time, and most tests read words."""
+    square = io.BytesIO()
+    Image.new("RGB", (48, 48)).save(square, format="PNG")
+    for module, name in ((plots, "curves"), (plots, "reliability"), (matrix, "confusion_matrix")):
+        monkeypatch.setattr(module, name, lambda *_, **__: square.getvalue())
+
+
 @pytest.fixture(scope="session")
 def build_record() -> MakeRecord:
     """`build` itself, for tests that choose where the record lies."""
@@ -130,6 +155,8 @@ def build(
     decision: record.Decision = "work",
     until: str = "promote",
     rejected: Sequence[tuple[str, str]] = (),
+    evidence: bool = False,
+    new_class: bool = False,
 ) -> Record:
     """Write the documents of one run.
 
@@ -143,6 +170,8 @@ def build(
         decision: what `check` said.
         until: the last step that left its document.
         rejected: path and reason of images that were left out.
+        evidence: with intervals, slices, sides, costs, hygiene, lineage and a ledger.
+        new_class: the champion does not know the last class.
     """
     made = Record(state)
     recipe = config.Recipe.model_validate(RECIPE)
@@ -189,7 +218,7 @@ def build(
     )
     answers = predictions(len(classes), examples, skill, seed=1)
     challenger = score(answers, classes, file="challenger.npz")
-    champion, rival = None, None
+    champion, rival, theirs = None, None, None
     if champion_skill is not None:
         theirs = predictions(len(classes), examples, champion_skill, seed=2)
         champion = score(theirs, classes, file="champion.npz")
@@ -200,6 +229,14 @@ def build(
         champion_version="3" if champion else None,
         worst_mistakes=_pictures(made.run, answers, classes, mistakes),
     )
+    registered = record.Registered(name="digits", version="4", created=True)
+    if evidence:
+        evaluated = _with_evidence(made.run, evaluated, answers, theirs, mistakes)
+        prepared = prepared.model_copy(update={"near_duplicates": support.NEAR, "near_duplicates_total": 3})
+        registered = registered.model_copy(update={"lineage": support.LINEAGE})
+    if new_class and theirs is not None:
+        change = support.class_change(answers, theirs, classes)
+        evaluated = evaluated.model_copy(update={"champion": None, "class_change": change})
     verdict = gate.decide(gate.Candidate.of(challenger, answers), rival, recipe.gate)
     before = "3" if champion else None
     promoted = record.Promoted(
@@ -208,15 +245,17 @@ def build(
         version="4",
         champion_before=before,
         champion_after="4" if verdict.outcome == "promote" else before,
-        ledger_entry=2 if verdict.outcome == "promote" else None,
+        ledger_entry=4 if evidence else 2 if verdict.outcome == "promote" else None,
         at=record.now(),
     )
+    if evidence and until == "promote":
+        support.ledger(state.ledger("digits"), RUN_KEY, promoted, challenger.test_digest, challenger.examples)
     documents: dict[str, record.Document] = {
         "check": checked,
         "prepare": prepared,
         "train": trained,
         "evaluate": evaluated,
-        "register": record.Registered(name="digits", version="4", created=True),
+        "register": registered,
         "promote": promoted,
     }
     if decision == "work":
@@ -225,6 +264,17 @@ def build(
             if step == until:
                 break
     return made
+
+
+def _with_evidence(
+    folder: Path, evaluated: record.Evaluated, ours: Predictions, theirs: Predictions | None, most: int
+) -> record.Evaluated:
+    found: dict[str, Any] = {"challenger": support.scored(evaluated.challenger, ours)}
+    found |= support.hygiene(rival=theirs is not None)
+    if evaluated.champion is not None and theirs is not None:
+        found["champion"] = support.scored(evaluated.champion, theirs, size=8_011_002)
+        found |= support.sides(folder, ours, theirs, evaluated.challenger.classes, most)
+    return evaluated.model_copy(update=found)
 
 
 def _pictures(folder: Path, answers: Predictions, classes: Sequence[str], most: int) -> list[str]:

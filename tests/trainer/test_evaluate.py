@@ -18,14 +18,16 @@ from PIL import Image
 from trainer import config, record, tracking
 from trainer.check import check
 from trainer.data.prepared import Split, open_prepared
-from trainer.errors import EvaluationError, StateError
+from trainer.errors import EvaluationError, RecipeError, StateError
 from trainer.evaluate import CHALLENGER_PREDICTIONS, CHAMPION_PREDICTIONS, evaluate
+from trainer.judging import golden, hygiene, slices, training_files
+from trainer.judging.comparison import COMMON_FILES
 from trainer.prepare import prepare
 from trainer.record import Evaluated, Trained
 from trainer.registry.ledger import MemoryLedger
 from trainer.registry.memory import MemoryRegistry
 from trainer.registry.protocol import Entry
-from trainer.scorecard import Predictions, score
+from trainer.scorecard import Predictions, Scorecard, score
 from trainer.state import State
 
 TEN = [str(digit) for digit in range(10)]
@@ -86,9 +88,15 @@ class Arena:
     def champion(self, name: str) -> MemoryRegistry:
         registry = MemoryRegistry()
         registry.create_version("tiny", "models:/m-older", "r", {})
-        registry.create_version("tiny", self.models[name].uri, "r", {})
+        registry.create_version("tiny", self.models[name].uri, self.models[name].run_id, {})
         registry.set_alias("tiny", "champion", "2")
         return registry
+
+    def leave(self, name: str, **files: Any) -> None:
+        """What a training leaves in its run: `golden` and `identities`."""
+        folder = self.state.root / "left"
+        arrays = {f"{file}.npz": content for file, content in files.items()}
+        training_files.leave(self.state, self.models[name].run_id, folder, arrays)
 
     def evaluate(
         self,
@@ -99,7 +107,8 @@ class Arena:
         *overrides: str,
     ) -> Evaluated:
         self.trained(run_key, name)
-        recipe, fingerprint = self.digits.recipe(*overrides), self.digits.fingerprint
+        quick = ("evaluate.latency=false", "evaluate.resamples=50")
+        recipe, fingerprint = self.digits.recipe(*quick, *overrides), self.digits.fingerprint
         return evaluate(
             recipe, fingerprint, run_key, self.state, registry or MemoryRegistry(), ledger or MemoryLedger()
         )
@@ -111,6 +120,17 @@ class Arena:
         tracking.connect(self.state)
         model = mlflow.tensorflow.load_model(self.models[name].uri)
         return lambda images: np.asarray(model(images))
+
+    def plainly_keras(self, name: str) -> Any:
+        import mlflow
+
+        tracking.connect(self.state)
+        return mlflow.tensorflow.load_model(self.models[name].uri)
+
+
+def plain(card: Scorecard) -> Scorecard:
+    """Without what the model weighs."""
+    return card.model_copy(update={"size_bytes": None, "parameters": None})
 
 
 def _not_a_number(served: Any) -> None:
@@ -125,9 +145,12 @@ def arena(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path, digit
     arena = Arena(state, digits)
     arena.log("one", TEN, 1)
     arena.log("other", TEN, 2)
+    arena.log("second", TEN, 7)
+    arena.log("judged", TEN, 8)
     arena.log("reversed", TEN[::-1], 3)
     arena.log("broken", TEN, 4, _not_a_number)
     arena.log("animals", ["cats", "dogs"], 5)
+    arena.log("grown", ["nought", *TEN[1:8], "x"], 6)
     return arena
 
 
@@ -140,9 +163,21 @@ def test_the_challenger_is_scored_on_the_frozen_test_split(arena: Arena) -> None
     assert np.array_equal(kept.labels, arena.test.labels)
     answers = arena.plainly("one")(arena.test.images(np.arange(96)))
     np.testing.assert_allclose(kept.probabilities, answers, atol=1e-6)
-    assert evaluated.challenger == score(kept, TEN, CHALLENGER_PREDICTIONS)
+    groups = slices.groups(arena.test.table, TEN, ["size", "brightness"])
+    assert plain(evaluated.challenger) == score(kept, TEN, CHALLENGER_PREDICTIONS, groups, 50)
     assert evaluated.challenger.examples == 96
     assert record.read(folder, Evaluated) == evaluated
+
+
+def test_a_scorecard_says_what_the_model_weighs(arena: Arena) -> None:
+    """Bytes of its files as MLflow keeps them, and parameters."""
+    import mlflow
+
+    tracking.connect(arena.state)
+    card = arena.evaluate("weighed", registry=arena.champion("other")).challenger
+    folder = Path(mlflow.artifacts.download_artifacts(arena.models["one"].uri))
+    assert card.size_bytes == sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    assert card.parameters == mlflow.tensorflow.load_model(arena.models["one"].uri).count_params()
 
 
 def test_without_a_champion_there_is_none(arena: Arena) -> None:
@@ -162,9 +197,8 @@ def test_the_champion_is_scored_on_the_same_examples(arena: Arena) -> None:
     challenger, champion = (Predictions.load(folder / name) for name in (CHALLENGER_PREDICTIONS, CHAMPION_PREDICTIONS))
     assert challenger.identities == champion.identities
     assert not np.allclose(challenger.probabilities, champion.probabilities)
-    assert evaluated.champion == score(champion, TEN, CHAMPION_PREDICTIONS)
     alone = arena.evaluate("other alone", "other")
-    assert alone.challenger.accuracy == evaluated.champion.accuracy
+    assert evaluated.champion.model_copy(update={"predictions": CHALLENGER_PREDICTIONS}) == alone.challenger
 
 
 def test_a_model_against_itself_is_a_tie_to_the_bit(arena: Arena) -> None:
@@ -278,14 +312,202 @@ def test_images_of_different_sizes_are_asked_as_they_are(arena: Arena, animals: 
 # ------------------------------------------------------------------ what cannot be compared
 
 
-def test_a_champion_of_other_classes_is_refused(arena: Arena) -> None:
-    """Even of the same classes in another order, where every answer would be read wrongly; the remedy is a new name."""
-    with pytest.raises(EvaluationError) as caught:
-        arena.evaluate("k", registry=arena.champion("reversed"))
-    assert f"The champion {arena.models['reversed'].uri} knows the classes ['9', '8'" in caught.value.message
-    assert "the data has ['0', '1'" in caught.value.message
-    assert "another registry.name" in caught.value.remedy
+def test_a_challenger_of_other_classes_is_refused(arena: Arena) -> None:
+    """It was trained on other data than it is tested with."""
+    with pytest.raises(EvaluationError, match=r"The challenger .* knows the classes \['9', '8'.* the data has \['0'"):
+        arena.evaluate("k", "reversed")
     assert record.find(arena.state.run("k"), Evaluated) is None
+
+
+def test_a_champion_with_its_classes_in_another_order_is_read_by_name(arena: Arena) -> None:
+    """Its answers are put into the order of the data; that is no change of classes."""
+    evaluated = arena.evaluate("ordered", registry=arena.champion("reversed"))
+    assert evaluated.class_change is None
+    assert evaluated.champion is not None
+    assert evaluated.champion.classes == TEN
+    answers = arena.plainly("reversed")(arena.test.images(np.arange(96)))[:, ::-1]
+    kept = Predictions.load(arena.state.run("ordered") / CHAMPION_PREDICTIONS)
+    np.testing.assert_allclose(kept.probabilities, answers, atol=1e-6)
+
+
+# ------------------------------------------------------------------ classes that changed
+
+
+def test_other_classes_are_compared_on_what_both_know(arena: Arena) -> None:
+    """Both on the examples of common classes, choosing among those only; the whole scorecard stays the challenger's."""
+    evaluated = arena.evaluate("changed", registry=arena.champion("grown"))
+    folder, change = arena.state.run("changed"), evaluated.class_change
+    assert evaluated.champion is None
+    assert evaluated.incomparable is None
+    assert change is not None
+    assert (change.added, change.removed, change.renamed) == (["0", "8", "9"], ["nought", "x"], {})
+    assert change.common == TEN[1:8]
+    kept = np.flatnonzero(np.isin(arena.test.labels, range(1, 8)))
+    ours, theirs = (Predictions.load(folder / name) for name in COMMON_FILES)
+    assert ours.identities == theirs.identities == [arena.test.identities[i] for i in kept]
+    assert np.array_equal(ours.labels, arena.test.labels[kept] - 1)
+    for predictions, name in ((ours, "one"), (theirs, "grown")):
+        answers = arena.plainly(name)(arena.test.images(kept))[:, 1:8]
+        np.testing.assert_allclose(predictions.probabilities, answers / answers.sum(axis=1, keepdims=True), atol=1e-5)
+    assert change.challenger.accuracy == pytest.approx(ours.correct.mean())
+    assert change.champion.accuracy == pytest.approx(theirs.correct.mean())
+    assert change.champion.parameters
+    assert evaluated.challenger.examples == 96
+
+
+def test_a_renamed_class_is_common(arena: Arena) -> None:
+    """Where the recipe says what it was called; a name that the champion never had says nothing."""
+    renamed = ("evaluate.renamed.nought='0'", "evaluate.renamed.never='9'")
+    change = arena.evaluate("renamed", "one", arena.champion("grown"), None, *renamed).class_change
+    assert change is not None
+    assert change.renamed == {"nought": "0"}
+    assert change.common == TEN[:8]
+    assert (change.added, change.removed) == (["8", "9"], ["x"])
+
+
+def test_a_class_can_only_be_renamed_to_one_there_is(arena: Arena) -> None:
+    """The recipe's mistake is told with the nearest name."""
+    with pytest.raises(RecipeError, match=r"evaluate\.renamed names the new class '10'. Did you mean"):
+        arena.evaluate("k", "one", None, None, "evaluate.renamed.ten='10'")
+
+
+def test_too_few_common_classes_cannot_be_compared(arena: Arena) -> None:
+    """The challenger is scored all the same; what to do is said."""
+    evaluated = arena.evaluate("nothing in common", registry=arena.champion("animals"))
+    assert (evaluated.champion, evaluated.class_change, evaluated.champion_version) == (None, None, "2")
+    assert evaluated.incomparable is not None
+    assert "10 added (0, 1, 2, 3, 4 and 5 more), 2 removed (cats, dogs)" in evaluated.incomparable
+    assert "evaluate.renamed" in evaluated.incomparable
+
+
+# ------------------------------------------------------------------ what the training left
+
+
+def test_a_model_that_answers_as_it_was_trained_is_golden(arena: Arena) -> None:
+    """The images are real ones of the split, and how far the answers are apart is told."""
+    arena.leave("one", golden=golden.answers_of(arena.plainly_keras("one"), arena.test))
+    found = arena.evaluate("golden").golden
+    assert found is not None
+    assert found.images == golden.IMAGES
+    assert 0 <= found.difference <= found.tolerance == golden.TOLERANCE
+
+
+def test_a_model_that_answers_otherwise_than_it_was_trained_stops_the_run(arena: Arena) -> None:
+    """The registered files are not what came out of the training; nothing is recorded."""
+    arena.leave("judged", golden=golden.answers_of(arena.plainly_keras("one"), arena.test))
+    with pytest.raises(EvaluationError, match="answers its 8 golden images otherwise than when its training") as caught:
+        arena.evaluate("not golden", "judged")
+    assert "differ by up to 0." in caught.value.message
+    assert "What is registered is not what was trained" in caught.value.remedy
+    assert record.find(arena.state.run("not golden"), Evaluated) is None
+
+
+def test_a_model_without_golden_images_is_judged_without(arena: Arena) -> None:
+    """An older version's training left none."""
+    assert arena.evaluate("older", "second").golden is None
+
+
+@pytest.mark.parametrize(("shared", "split"), [(5, "train"), (3, "validation"), (0, "train")])
+def test_a_champion_that_knows_test_examples_is_not_scored(shared: int, split: str, arena: Arena) -> None:
+    """Its figures would be too good. Counted by the identities that its training left."""
+    test = list(arena.test.identities)
+    seen = {name: hygiene.compact([f"{number:064x}" for number in range(50)]) for name in ("train", "validation")}
+    seen[split] = hygiene.compact(test[:shared] + [f"{number:064x}" for number in range(50)])
+    arena.leave("judged", identities=seen)
+    evaluated = arena.evaluate(f"shared {shared} {split}", registry=arena.champion("judged"))
+    assert evaluated.shared_with_training == shared
+    if shared == 0:
+        assert evaluated.champion is not None
+        assert evaluated.incomparable is None
+        return
+    assert (evaluated.champion, evaluated.champion_version, evaluated.changed_sides) == (None, "2", [])
+    assert evaluated.incomparable is not None
+    assert (
+        f"knows {shared} of the 96 test examples from its training: {shared} in its {split}" in evaluated.incomparable
+    )
+    assert "data.test_fraction" in evaluated.incomparable
+
+
+def test_what_was_not_recorded_is_not_known(arena: Arena, capsys: pytest.CaptureFixture[str]) -> None:
+    """The champion of an older training is scored, and that its images are unknown is told."""
+    evaluated = arena.evaluate("unrecorded", registry=arena.champion("one"))
+    assert evaluated.champion is not None
+    assert evaluated.shared_with_training is None
+    assert "left no record of its training images" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------ sides that changed
+
+
+def test_the_examples_that_changed_sides_are_kept_as_pictures(arena: Arena) -> None:
+    """Newly wrong first, the largest change of the true class's probability first, with what both answered."""
+    evaluated = arena.evaluate("sides", "one", arena.champion("other"), None, "evaluate.mistakes=2")
+    folder = arena.state.run("sides")
+    ours, theirs = (Predictions.load(folder / name) for name in (CHALLENGER_PREDICTIONS, CHAMPION_PREDICTIONS))
+    wrong, right = theirs.correct & ~ours.correct, ours.correct & ~theirs.correct
+    assert (evaluated.newly_wrong, evaluated.newly_right) == (wrong.sum(), right.sum())
+    assert [one.newly_right for one in evaluated.changed_sides] == [False, False, True, True]
+    rows = np.arange(96)
+    change = np.abs(ours.probabilities[rows, ours.labels] - theirs.probabilities[rows, theirs.labels])
+    paths = arena.test.table["path"].to_pylist()
+    for newly, changed in ((False, wrong), (True, right)):
+        expected = sorted(np.flatnonzero(changed), key=lambda index: -change[index])[:2]
+        shown = [one for one in evaluated.changed_sides if one.newly_right is newly]
+        for index, one in zip(expected, shown, strict=True):
+            assert one.source == paths[index]
+            assert one.truth == TEN[ours.labels[index]]
+            assert (one.challenger, one.champion) == (TEN[ours.predicted[index]], TEN[theirs.predicted[index]])
+            picture = np.asarray(Image.open(folder / one.file))
+            assert np.array_equal(picture[8::16, 8::16], arena.test.image(int(index)))
+
+
+def test_pictures_of_an_earlier_evaluation_are_gone(arena: Arena) -> None:
+    """What lies in the folder is of the evaluation that is recorded there."""
+    arena.evaluate("again", "one", arena.champion("other"), None, "evaluate.mistakes=9")
+    arena.evaluate("again", "one", None, None, "evaluate.mistakes=1")
+    assert [path.name for path in arena.state.run("again").glob("*.png")] == ["mistake-01.png"]
+
+
+# ------------------------------------------------------------------ time
+
+
+def test_both_models_are_timed_in_alternation(arena: Arena) -> None:
+    """One image and 32, medians and the rounds' own ratio; without a champion there is no ratio."""
+    both = arena.evaluate("timed", "one", arena.champion("other"), None, "evaluate.latency=true").latency
+    assert [one.batch for one in both] == [1, 32]
+    for one in both:
+        assert one.rounds >= 5
+        assert min(one.challenger_ms, one.champion_ms or 0) > 0
+        assert one.ratio_low <= one.ratio <= one.ratio_high  # type: ignore[operator]
+    alone = arena.evaluate("timed alone", "one", None, None, "evaluate.latency=true").latency
+    assert {(one.champion_ms, one.ratio) for one in alone} == {(None, None)}
+
+
+# ------------------------------------------------------------------ who the champion is
+
+
+def entry(number: int, event: str, version: str | None, run_key: str | None = None) -> Entry:
+    return Entry(
+        number=number,
+        event=event,
+        version=version,
+        previous=None,
+        run_key=run_key,
+        verdict_digest=None,
+        reason="r",
+        tick=None,
+        at=record.now(),
+    )
+
+
+def test_the_champion_is_the_one_that_the_ledger_names(arena: Arena) -> None:
+    """Whatever the alias says; where the ledger says that nobody is, nobody is."""
+    registry, ledger = arena.champion("other"), MemoryLedger()
+    registry.create_version("tiny", arena.models["one"].uri, "r", {})
+    ledger.append(entry(1, "force", "3"), 0)
+    assert arena.evaluate("by ledger", registry=registry, ledger=ledger).champion_version == "3"
+    ledger.append(entry(2, "retire", None), 1)
+    assert arena.evaluate("retired", registry=registry, ledger=ledger).champion_version is None
 
 
 def test_a_champion_that_is_gone_is_an_error(arena: Arena) -> None:
@@ -318,22 +540,14 @@ def test_an_evaluation_needs_a_training(arena: Arena) -> None:
 # ------------------------------------------------------------------ again
 
 
-def test_an_evaluation_that_was_decided_on_stands(arena: Arena, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("event", "version"), [("promote", "2"), ("keep", "1")])
+def test_an_evaluation_that_was_decided_on_stands(
+    event: str, version: str, arena: Arena, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A run that goes on after its decision does not put its own promoted model up as its own champion."""
     first = arena.evaluate("decided")
     ledger = MemoryLedger()
-    entry = Entry(
-        number=1,
-        event="promote",
-        version="2",
-        previous=None,
-        run_key="decided",
-        verdict_digest=None,
-        reason="r",
-        tick=None,
-        at=record.now(),
-    )
-    ledger.append(entry, 0)
+    ledger.append(entry(1, event, version, "decided"), 0)
     assert arena.evaluate("decided", registry=arena.champion("one"), ledger=ledger) == first
     assert "the evaluation the decision was made on stands" in capsys.readouterr().out
 
@@ -354,5 +568,6 @@ def test_progress_is_told(
     ends = [event for event in events if event["kind"] == "progress" and event["done"] == event["total"]]
     assert [(end["total"], end["unit"]) for end in ends] == [(96, "images, challenger"), (96, "images, champion")]
     said = capsys.readouterr().out
-    assert f"challenger: accuracy {evaluated.challenger.accuracy:.4f} on 96 test examples" in said
+    assert f"challenger: accuracy {evaluated.challenger.accuracy:.4f} (0." in said
+    assert ") on 96 test examples" in said
     assert "champion (version 2): accuracy " in said

@@ -130,8 +130,9 @@ def test_a_store_that_is_away_for_a_while_loses_nothing(store: Store, capsys: py
 def test_a_store_that_stays_away_ends_no_training(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """How much was lost is said at the end."""
+    """How much was lost is said at the end, which waits for it as long as it must and no longer."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(metric_stream, "FAREWELL_SECONDS", 0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"

@@ -19,6 +19,7 @@ from PIL import Image
 
 from trainer.config import Data
 from trainer.data.images import decode, identity
+from trainer.data.near_duplicates import perceptual_hash
 from trainer.data.prepared import PreparedDataset, open_prepared
 from trainer.data.sources import open_source
 from trainer.data.sources.folder import FolderSource
@@ -303,6 +304,44 @@ def test_too_many_unusable_images_stop_the_run(folder: Path, state: State) -> No
     run(folder, state, max_rejected_share=5 / 65)
     with pytest.raises(DataError, match="allows 2"):
         run(folder, state, max_rejected_share=0.02)
+
+
+# ---------------------------------------------------------------------- what looks alike
+
+
+def scene(seed: int) -> Image.Image:
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((160, 120), Image.Resampling.BICUBIC)
+
+
+def test_test_images_that_are_in_train_over_again_are_reported(tmp_path: Path, state: State) -> None:
+    """Smaller, or saved with less quality: pairs are counted and named, and stay in the dataset."""
+    for split, first in (("train", 0), ("validation", 100), ("test", 200)):
+        for name, offset in (("a", 0), ("b", 50)):
+            (tmp_path / "i" / split / name).mkdir(parents=True)
+            for number in range(12):
+                scene(first + offset + number).save(tmp_path / "i" / split / name / f"{number}.png")
+    scene(203).save(tmp_path / "i" / "train" / "a" / "again.jpg", quality=60)
+    scene(255).resize((80, 60)).save(tmp_path / "i" / "train" / "b" / "smaller.png")
+    scene(105).save(tmp_path / "i" / "train" / "a" / "of validation.jpg")
+    made, dataset = run(tmp_path / "i", state)
+    assert {(one.train, one.test) for one in made.near_duplicates} == {
+        ("train/a/again.jpg", "test/a/3.png"),
+        ("train/b/smaller.png", "test/b/5.png"),
+    }
+    assert made.near_duplicates_total == 2
+    assert all(one.distance <= 4 for one in made.near_duplicates)
+    assert made.near_duplicates == dataset.manifest.near_duplicates
+    assert sum(map(sum, made.counts.values())) == 75
+
+
+def test_every_example_has_its_perceptual_hash(folder: Path, state: State) -> None:
+    """In the table, of the pixels that were decoded."""
+    _, dataset = run(folder, state)
+    test = dataset.split("test")
+    hashes = [perceptual_hash(test.image(index)) for index in range(len(test))]
+    assert test.table["hash"].to_pylist() == hashes
+    assert dataset.manifest.near_duplicates_total == 0
 
 
 # ---------------------------------------------------------------------- limits and impossible sources

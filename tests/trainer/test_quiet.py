@@ -53,6 +53,15 @@ def test_a_hushed_block_that_fails_says_everything(error: str, run_python: Calla
     assert sorted(done.stderr.splitlines()) == sorted(f"kept {word}" for word in said)
 
 
+@pytest.mark.parametrize(("debug", "lines"), [("", 0), ("1", 6)])
+def test_an_error_in_words_stands_alone(debug: str, lines: int, run_python: Callable[..., Any]) -> None:
+    """A user's mistake is told without what TensorFlow had to say meanwhile, unless that is asked for."""
+    code = "from trainer.errors import DataError\n" + NOISE + FAILED.format(error="DataError('x')")
+    done = run_python(code, INCEPTION_DEBUG=debug)
+    assert done.stdout == "before\nafter DataError\n"
+    assert len(done.stderr.splitlines()) == lines
+
+
 def test_blocks_leave_no_descriptor_behind(run_python: Callable[..., Any]) -> None:
     """A thousand predictions do not run out of files; a block inside another works."""
     code = NOISE + (

@@ -122,5 +122,5 @@ def test_a_document_cannot_be_changed() -> None:
 
 def test_as_json_gives_plain_values() -> None:
     """For the event stream, which takes nothing else."""
-    assert record.as_json(REGISTERED) == {"name": "digits", "version": "3", "created": True}
+    assert record.as_json(REGISTERED) == {"name": "digits", "version": "3", "created": True, "lineage": {}}
     assert isinstance(record.as_json(DOCUMENTS[-1])["at"], str)

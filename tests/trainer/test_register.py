@@ -20,7 +20,12 @@ from trainer.scorecard import Predictions, score
 from trainer.state import State
 
 
-def parts(run_key: str = "key", fingerprint: str = "print") -> dict[str, Any]:
+def parts(
+    run_key: str = "key",
+    fingerprint: str = "print",
+    recipe: str = '{"data":{}}',
+    lineage: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """What the earlier steps of a run leave, as `register` takes it."""
     predictions = Predictions(["a", "b"], np.array([0, 1], np.int32), np.float32([[0.9, 0.1], [0.8, 0.2]]))
     return {
@@ -38,6 +43,7 @@ def parts(run_key: str = "key", fingerprint: str = "print") -> dict[str, Any]:
             seconds=1.0,
             resumed_from_epoch=None,
             versions={},
+            lineage=dict(lineage or {}),
         ),
         "evaluated": record.Evaluated(
             challenger=score(predictions, ["x", "y"]), champion=None, champion_version=None, worst_mistakes=[]
@@ -49,7 +55,7 @@ def parts(run_key: str = "key", fingerprint: str = "print") -> dict[str, Any]:
             fingerprint=fingerprint,
             config_digest="config",
             code_digest="code",
-            recipe='{"data":{}}',
+            recipe=recipe,
             source={},
             at=record.now(),
         ),
@@ -71,11 +77,19 @@ def state(tmp_path: Path) -> State:
     return State.open(tmp_path / "state")
 
 
-def test_a_version_carries_its_lineage(state: State) -> None:
-    """Run key and its parts, recipe, figures, split digests and what the caller adds are tags; alias challenger."""
+def test_a_version_carries_its_lineage(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run key and its parts, recipe, figures, split digests, code and image are tags; alias challenger."""
     registry = MemoryRegistry()
-    made = register(registry, "digits", **parts(), state=state, lineage={"git_commit": "abc"})
-    assert made == record.Registered(name="digits", version="1", created=True)
+    monkeypatch.setenv("INCEPTION_GIT_COMMIT", "of this step")
+    lineage = {"git_commit": "abc", "image_digest": "gpu@sha256:1", "kfp_run_id": "tick-1"}
+    made = register(
+        registry,
+        "digits",
+        **parts(lineage={"git_commit": "abc", "image_digest": "gpu@sha256:1"}),
+        state=state,
+        tick="tick-1",
+    )
+    assert made == record.Registered(name="digits", version="1", created=True, lineage=lineage)
     version = registry.get("digits", "1")
     assert (version.model_uri, version.run_id, version.aliases) == ("models:/m-key", "run", ["challenger"])
     assert (
@@ -92,7 +106,7 @@ def test_a_version_carries_its_lineage(state: State) -> None:
             "test_examples": "2",
             "train_identities": "t" * 64,
             "test_identities": "e" * 64,
-            "git_commit": "abc",
+            **lineage,
         }.items()
     )
     assert "verdict" not in version.tags
@@ -106,6 +120,26 @@ def test_the_same_run_key_makes_no_second_version(state: State) -> None:
         assert (done.version, done.created) == (version, created)
         assert registry.alias("digits", "challenger") == version
     assert len(registry.versions("digits")) == 2
+
+
+def test_a_version_keeps_the_lineage_of_the_run_that_made_it(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that finds it made already is not what made it; what was not recorded then is added."""
+    registry = MemoryRegistry()
+    monkeypatch.setenv("INCEPTION_GIT_COMMIT", "first")
+    register(registry, "digits", **parts(), state=state, tick="tick-1")
+    monkeypatch.setenv("INCEPTION_GIT_COMMIT", "second")
+    monkeypatch.setenv("INCEPTION_IMAGE", "light@sha256:2")
+    again = register(registry, "digits", **parts(), state=state, tick="tick-2")
+    assert again.lineage == {"git_commit": "first", "image_digest": "light@sha256:2", "kfp_run_id": "tick-1"}
+    assert registry.get("digits", "1").tags.items() >= again.lineage.items()
+
+
+@pytest.mark.parametrize(("length", "held"), [(100_000, True), (100_001, False)])
+def test_a_recipe_that_no_tag_can_hold_is_left_out(state: State, length: int, held: bool) -> None:
+    """Half of one would be none; the version is made all the same."""
+    registry = MemoryRegistry()
+    register(registry, "digits", **parts(recipe="x" * length), state=state)
+    assert ("recipe" in registry.get("digits", "1").tags) is held
 
 
 class Crash(BaseException):

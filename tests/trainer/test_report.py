@@ -12,7 +12,7 @@ from trainer.registry.ledger import FileLedger
 from trainer.registry.protocol import Entry
 from trainer.state import State
 
-pytestmark = pytest.mark.usefixtures("small_pictures")
+pytestmark = pytest.mark.usefixtures("no_plots")
 
 TICK = "tick-1"
 FILES = {"card.html", "card.md", "curves.png", "confusion.png", "reliability.png", "recipe.toml"}

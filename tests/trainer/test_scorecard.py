@@ -10,7 +10,8 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from trainer.errors import EvaluationError, StateError
-from trainer.scorecard import CALIBRATION_BINS, Predictions, Scorecard, identity_digest, score
+from trainer.judging.figures import CALIBRATION_BINS
+from trainer.scorecard import Predictions, Scorecard, identity_digest, score
 
 CLASSES = [f"class {i}" for i in range(8)]
 

@@ -207,6 +207,29 @@ def test_the_artifacts_lie_in_the_state_folder(reference: Reference, run: Any) -
     assert Image.open(io.BytesIO((kept / "curves.png").read_bytes())).size[0] > 300
 
 
+def test_what_the_model_is_judged_by_later_is_left_in_the_run(reference: Reference, digits: Any) -> None:
+    """Real images with the answers of the model in memory, which its registered form gives again; and which images of
+    every split there were."""
+    import mlflow
+
+    from trainer.judging import golden, hygiene, registered_model, training_files
+
+    state, trained = reference.state, reference.trained
+    dataset = open_prepared(state.data(digits.fingerprint))
+    kept = training_files.fetch(state, trained.mlflow_run_id, training_files.GOLDEN)
+    assert kept is not None
+    assert kept["answers"].shape == (golden.IMAGES, 10)
+    assert np.array_equal(kept["image_0"], dataset.split("test").image(0))
+    assert np.array_equal(kept["image_7"], dataset.split("test").image(95))
+    assert golden.compare(registered_model.load(state, trained.model_uri), kept, "model").difference < 1e-5
+    seen = training_files.fetch(state, trained.mlflow_run_id, training_files.IDENTITIES)
+    assert seen is not None
+    assert {name: len(one) for name, one in seen.items()} == dict.fromkeys(("train", "validation", "test"), 96)
+    assert hygiene.shared(seen, dataset.split("train").identities) == {"train": 96, "validation": 0}
+    assert hygiene.shared(seen, dataset.split("test").identities) == {"train": 0, "validation": 0}
+    assert mlflow.MlflowClient().get_run(trained.mlflow_run_id).info.status == "FINISHED"
+
+
 def test_the_logged_model_says_how_to_use_it(reference: Reference, digits: Any) -> None:
     """Signature, a real image as its example, pinned requirements, class names, lineage."""
     import mlflow

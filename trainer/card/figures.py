@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from trainer.card.comparison import interval_text
 from trainer.card.material import Material
-from trainer.card.numbers import NO_CHANGE, NOTHING, Change, drop, number, percent, points, wilson
-from trainer.scorecard import Scorecard
+from trainer.card.numbers import NO_CHANGE, NOTHING, Change, drop, number, percent, points, told_apart, wilson
+from trainer.scorecard import ClassScore, Interval
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,10 @@ class FigureRow:
     name: str
     meaning: str
     challenger: str
+    interval: str
+    """Empty where the scorecard has none; as the next."""
     champion: str
+    champion_interval: str
     change: Change
 
 
@@ -25,6 +29,11 @@ class ClassRow:
     precision: str
     recall: str
     f1: str
+    found: Interval
+    """Of the recall, by bootstrap or Wilson's; as the next."""
+    found_before: Interval | None
+    share: float
+    """The recall."""
     recall_change: Change
     f1_change: Change
 
@@ -39,7 +48,7 @@ class Confusion:
 
 
 def figures(m: Material) -> list[FigureRow]:
-    """Challenger against champion; the champion's column is `NOTHING` where there was none."""
+    """Challenger against champion on all test examples; `NOTHING` where there was no champion to score on them."""
     if m.evaluated is None:
         return []
     ours, theirs = m.evaluated.challenger, m.evaluated.champion
@@ -47,18 +56,13 @@ def figures(m: Material) -> list[FigureRow]:
     for name, meaning, attribute in _SHARES:
         mine, other = getattr(ours, attribute), getattr(theirs, attribute, None)
         if mine is not None:
-            rows.append(FigureRow(name, meaning, percent(mine), _percent(other), points(mine, other)))
+            texts = percent(mine), interval_text(ours, attribute), _percent(other), interval_text(theirs, attribute)
+            rows.append(FigureRow(name, meaning, *texts, points(mine, other)))
     for name, meaning, attribute in _LOWER_IS_BETTER:
         mine, other = getattr(ours, attribute), getattr(theirs, attribute, None)
-        rows.append(FigureRow(name, meaning, number(mine), number(other), drop(mine, other)))
-    interval = FigureRow(
-        "Accuracy, 95 %",
-        "interval that holds the true accuracy, with this many examples",
-        _interval(ours),
-        _interval(theirs),
-        NO_CHANGE,
-    )
-    return [rows[0], interval, *rows[1:]]
+        texts = number(mine), interval_text(ours, attribute), number(other), interval_text(theirs, attribute)
+        rows.append(FigureRow(name, meaning, *texts, drop(mine, other)))
+    return rows
 
 
 _SHARES = (
@@ -74,35 +78,57 @@ _LOWER_IS_BETTER = (
 )
 
 
-def _interval(card: Scorecard | None) -> str:
-    if card is None:
-        return NOTHING
-    low, high = wilson(card.accuracy, card.examples)
-    return f"{100 * low:.1f}–{100 * high:.1f} %"
-
-
 def _percent(share: float | None) -> str:
     return NOTHING if share is None else percent(share)
 
 
 def class_rows(m: Material) -> list[ClassRow]:
-    """One row per class with its change against the champion's class of the same name; the worst F1 first."""
+    """One row per class, with its change against the champion's; what fell furthest first, else the worst F1."""
     if m.evaluated is None:
         return []
-    champion = m.evaluated.champion
-    before = {score.name: score for score in champion.per_class} if champion else {}
-    return [
-        ClassRow(
-            score.name,
-            score.count,
-            percent(score.precision),
-            percent(score.recall),
-            percent(score.f1),
-            points(score.recall, before[score.name].recall if score.name in before else None),
-            points(score.f1, before[score.name].f1 if score.name in before else None),
-        )
-        for score in sorted(m.evaluated.challenger.per_class, key=lambda score: score.f1)
+    before = {score.name: score for score in m.pair[1].per_class} if m.pair else {}
+    # Where classes changed, a class is compared on the examples of classes that both know.
+    compared = {score.name: score for score in m.pair[0].per_class} if m.pair else {}
+    rows = [
+        _class(score, compared.get(score.name), before.get(score.name)) for score in m.evaluated.challenger.per_class
     ]
+    return [row for _, _, row in sorted(rows, key=lambda row: row[:2])]
+
+
+def _class(score: ClassScore, compared: ClassScore | None, before: ClassScore | None) -> tuple[float, float, ClassRow]:
+    """The row, behind what it is sorted by."""
+    ours = compared or score
+    fall = ours.recall - before.recall if before is not None else 0.0
+    row = ClassRow(
+        score.name,
+        score.count,
+        percent(score.precision),
+        percent(score.recall),
+        percent(score.f1),
+        _interval(score, "recall"),
+        _interval(before, "recall") if before is not None else None,
+        score.recall,
+        _change(ours, before, "recall"),
+        _change(ours, before, "f1"),
+    )
+    return min(fall, 0.0), score.f1, row
+
+
+def _change(ours: ClassScore, before: ClassScore | None, figure: str) -> Change:
+    if before is None:
+        return NO_CHANGE
+    mine, theirs = getattr(ours, figure), getattr(before, figure)
+    sure = told_apart((mine, _interval(ours, figure)), (theirs, _interval(before, figure)))
+    return replace(points(mine, theirs), sure=sure)
+
+
+def _interval(score: ClassScore, figure: str) -> Interval:
+    """By bootstrap, or else Wilson's; everything where there is no example."""
+    found: Interval | None = getattr(score, f"{figure}_interval")
+    if found is not None or not score.count:
+        return found or Interval(low=0.0, high=1.0)
+    low, high = wilson(getattr(score, figure), score.count)
+    return Interval(low=low, high=high)
 
 
 def confusions(m: Material, most: int = 10) -> list[Confusion]:

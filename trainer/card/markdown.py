@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from trainer.card import content, figures
+from trainer.card import comparison, content, figures, lineage, verdict
 from trainer.card.material import Material
-from trainer.card.numbers import Change
+from trainer.card.numbers import NOTHING, Change
+from trainer.card.trust import trust
 
 MANY = 20
 """Rows of a table; the HTML card has them all."""
@@ -51,7 +52,11 @@ def _cut(rows: Sequence[object]) -> str:
 
 def _verdict(m: Material) -> str:
     of = f" · {text(m.model)}" if m.model else ""
-    return f"# {text(content.headline(m))}\n\n**{m.result.upper()}**{of}\n\n{text(content.summary(m))}"
+    return f"# {text(verdict.headline(m))}\n\n**{m.result.upper()}**{of}\n\n{text(verdict.summary(m))}{_cautions(m)}"
+
+
+def _cautions(m: Material) -> str:
+    return "".join(f"\n\n> ⚠ {text(caution)}" for caution in verdict.cautions(m))
 
 
 def _failure(m: Material) -> str:
@@ -63,7 +68,7 @@ def _failure(m: Material) -> str:
 
 
 def _rules(m: Material) -> str:
-    rows = [(r.name, r.outcome, r.figure, r.limit, r.explanation) for r in content.rules(m)]
+    rows = [(r.name, r.outcome, r.figure, r.limit, r.explanation) for r in verdict.rules(m)]
     return (
         "## The rules\n\n" + _table(["Rule", "Outcome", "Found", "Asked for", "In words"], [2, 3], rows) if rows else ""
     )
@@ -74,12 +79,40 @@ def _figures(m: Material) -> str:
         return ""
     examples = f"On {m.evaluated.challenger.examples:,} frozen test examples."
     if m.evaluated.champion is None:
-        rows: list[tuple[object, ...]] = [(row.name, row.challenger) for row in figures.figures(m)]
-        table = _table(["Figure", "Challenger"], [1], rows)
-        return f"## Figures\n\n{examples} There was no champion to compare with.\n\n{table}"
-    head = ["Figure", "Challenger", f"Champion (version {text(m.evaluated.champion_version)})", "Change"]
-    rows = [(row.name, row.challenger, row.champion, _change(row.change)) for row in figures.figures(m)]
-    return f"## Challenger and champion\n\n{examples}\n\n{_table(head, [1, 2, 3], rows)}"
+        rival = "" if m.evaluated.champion_version else " There was no champion to compare with."
+        rows: list[tuple[object, ...]] = [(row.name, row.challenger, row.interval) for row in figures.figures(m)]
+        return f"## Figures\n\n{examples}{rival}\n\n{_table(['Figure', 'Challenger', 'Interval'], [1, 2], rows)}"
+    head = ["Figure", "Challenger", "Interval", f"Champion (version {text(m.evaluated.champion_version)})", "Change"]
+    rows = [(r.name, r.challenger, r.interval, r.champion, _change(r.change)) for r in figures.figures(m)]
+    return f"## Challenger and champion\n\n{examples}\n\n{_table(head, [1, 2, 3, 4], rows)}"
+
+
+def _costs(m: Material) -> str:
+    rows = comparison.costs(m)
+    if not rows:
+        return ""
+    lines = []
+    for row in rows:
+        spread = f" ({row.spread})" if row.spread else ""
+        rival = "" if row.champion == NOTHING else f", champion {row.champion}, ratio {row.ratio}{spread}"
+        lines.append(f"- {row.name}: {text(row.challenger + rival)}")
+    return "## Speed and size\n\n" + "\n".join(lines)
+
+
+def _class_change(m: Material) -> str:
+    said = comparison.class_changes(m)
+    return "## The classes have changed\n\n" + "\n".join(f"- {text(one)}" for one in said) if said else ""
+
+
+def _sides(m: Material) -> str:
+    words = comparison.sides(m)
+    return f"## Images that changed sides\n\n{text(words)}" if words else ""
+
+
+def _trust(m: Material) -> str:
+    signs = {"good": "✓", "bad": "✗", "neutral": "○"}
+    rows = [] if m.evaluated is None else [f"- {signs[row.state]} {row.name}: {text(row.finding)}" for row in trust(m)]
+    return "## Can the comparison be trusted?\n\n" + "\n".join(rows) if rows else ""
 
 
 def _change(change: Change) -> str:
@@ -101,11 +134,21 @@ def _classes(m: Material) -> str:
         return ""
     head = ["Class", "Examples", "Precision", "Recall", "F1"]
     cells: list[list[object]] = [[row.name, row.count, row.precision, row.recall, row.f1] for row in rows[:MANY]]
-    if m.evaluated.champion is not None:
-        head.append("Change of F1")
+    if m.pair is not None:
+        head.append("Change of recall")
         for line, row in zip(cells, rows, strict=False):
-            line.append(_change(row.f1_change))
+            line.append(_change(row.recall_change))
     return "## Class by class\n\n" + _table(head, range(1, len(head)), cells) + _cut(rows)
+
+
+def _slices(m: Material) -> str:
+    """The worst part of every column."""
+    rows = []
+    for column, parts in comparison.slices(m):
+        worst = min(parts, key=lambda part: part.share)
+        rows.append((column, worst.value, worst.count, worst.accuracy, comparison.share_range(worst.interval)))
+    head = ["By", "Worst part", "Examples", "Accuracy", "Interval"]
+    return "## Where it is worst\n\n" + _table(head, [2, 3, 4], rows) if rows else ""
 
 
 def _data(m: Material) -> str:
@@ -124,19 +167,14 @@ def _training(m: Material) -> str:
 
 
 def _lineage(m: Material) -> str:
-    return "## Lineage\n\n" + "\n".join(f"- {name}: {_code(value)}" for name, value in content.lineage(m))
+    return "## Lineage\n\n" + "\n".join(f"- {name}: {_code(value)}" for name, value in lineage.lineage(m))
 
 
 def _reproduce(m: Material) -> str:
-    return f"## Make it again\n\n{_code(content.command(m))}" if m.recipe else ""
-
-
-def _damaged(m: Material) -> str:
-    if not m.damaged:
-        return ""
-    return text(f"The records of these steps cannot be read: {', '.join(sorted(m.damaged))}.")
+    return f"## Make it again\n\n{_code(lineage.command(m))}" if m.recipe else ""
 
 
 PARTS = (
-    _verdict, _failure, _rules, _figures, _confusions, _classes, _training, _data, _lineage, _reproduce, _damaged,
+    _verdict, _failure, _rules, _figures, _class_change, _costs, _sides, _trust, _confusions, _classes, _slices,
+    _training, _data, _lineage, _reproduce,
 )  # fmt: skip

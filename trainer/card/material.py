@@ -14,6 +14,8 @@ from PIL import Image
 from trainer import record
 from trainer.errors import StateError
 from trainer.record import Checked, Document, Evaluated, Failure, Prepared, Promoted, Registered, Result, Trained
+from trainer.registry.protocol import Entry
+from trainer.scorecard import Scorecard
 
 STEPS = ("check", "prepare", "train", "evaluate", "register", "promote")
 
@@ -42,6 +44,21 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class Side:
+    """A test example on which exactly one of challenger and champion is right."""
+
+    file: str
+    picture: bytes | None
+    """PNG; None where the file cannot be read."""
+    size: tuple[int, int]
+    truth: str
+    challenger: str
+    champion: str
+    newly_right: bool
+    source: str
+
+
+@dataclass(frozen=True)
 class Material:
     """One run, as far as its record tells. A document is None where its step left none that can be read."""
 
@@ -58,8 +75,11 @@ class Material:
     promoted: Promoted | None = None
     failure: Failure | None = None
     mistakes: list[Mistake] = field(default_factory=list)
+    sides: list[Side] = field(default_factory=list)
     damaged: frozenset[str] = frozenset()
     """Steps whose document is there and cannot be read."""
+    ledger: tuple[Entry, ...] = ()
+    """The model's promotions and decisions, oldest first; empty where they cannot be read."""
 
     @property
     def recipe(self) -> Mapping[str, Any]:
@@ -80,6 +100,22 @@ class Material:
         if self.promoted:
             return self.promoted.version
         return self.registered.version if self.registered else None
+
+    @property
+    def pair(self) -> tuple[Scorecard, Scorecard] | None:
+        """Challenger and champion on the same examples: all of them, or where classes changed those both know."""
+        e = self.evaluated
+        if e is None:
+            return None
+        if e.champion is not None:
+            return e.challenger, e.champion
+        return (e.class_change.challenger, e.class_change.champion) if e.class_change else None
+
+    @property
+    def entry(self) -> Entry | None:
+        """What the ledger remembers of this decision."""
+        number = self.promoted.ledger_entry if self.promoted else None
+        return next((one for one in self.ledger if one.number == number), None)
 
     def document(self, step: str) -> Document | None:
         documents: dict[str, Document | None] = {
@@ -132,6 +168,19 @@ def read_mistakes(folder: Path, evaluated: Evaluated | None) -> list[Mistake]:
             )
         )
     return mistakes
+
+
+def read_sides(folder: Path, evaluated: Evaluated | None) -> list[Side]:
+    """The examples that changed sides and have a picture: newly wrong first, in the order of the record."""
+    if evaluated is None:
+        return []
+    sides = []
+    for one in sorted(evaluated.changed_sides, key=lambda one: one.newly_right):
+        picture, size = _picture(folder, one.file)
+        sides.append(
+            Side(one.file, picture, size, one.truth, one.challenger, one.champion, one.newly_right, one.source)
+        )
+    return sides
 
 
 def _captions(folder: Path) -> dict[str, dict[str, Any]]:

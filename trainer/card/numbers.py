@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from trainer.scorecard import Interval
+
 Direction = Literal["better", "worse", "same", ""]
 """Which way a change goes; empty where there is nothing to compare with."""
 
@@ -20,6 +22,8 @@ NOTHING = "—"
 class Change:
     text: str
     direction: Direction
+    sure: bool = True
+    """False where the intervals of the two figures leave room for chance."""
 
 
 NO_CHANGE = Change(NOTHING, "")
@@ -69,9 +73,29 @@ def points(ours: float, theirs: float | None) -> Change:
     return Change(signed(change, 2), "better" if change > 0 else "worse" if change < 0 else "same")
 
 
+def told_apart(one: tuple[float, Interval], other: tuple[float, Interval]) -> bool:
+    """Whether each of two figures lies outside the other's interval."""
+    (value, interval), (other_value, other_interval) = one, other
+    return not (interval.low <= other_value <= interval.high or other_interval.low <= value <= other_interval.high)
+
+
 def drop(ours: float, theirs: float | None) -> Change:
     """The change of a figure that is better when lower."""
     if theirs is None:
         return NO_CHANGE
     change = round(ours - theirs, 4) or 0.0
     return Change(signed(change, 4), "better" if change < 0 else "worse" if change > 0 else "same")
+
+
+def bytes_text(size: int) -> str:
+    """`812 kB`, `8.4 MB`: decimal units, as disks and networks are sold."""
+    value, units = float(size), iter(("B", "kB", "MB", "GB"))
+    unit = next(units)
+    while value >= 999.5 and unit != "GB":
+        value, unit = value / 1000, next(units)
+    return f"{value:.3g} {unit}"
+
+
+def count_of(number: int, one: str, many: str) -> str:
+    """`1 image`, `2,000 images`."""
+    return f"{number:,} {one if number == 1 else many}"

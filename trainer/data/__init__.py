@@ -5,6 +5,7 @@ digests.py       checksums of files, remembered between runs
 images.py        the one decoder
 inspection.py    decodes candidates in threads and measures them
 splits.py        which side an example is on, for good
+near_duplicates.py  training images that are test images over again
 intake.py        accepts candidates or says why not
 acceptance.py    what a source must hold to be trained on
 payloads.py      image bytes on disk with random access

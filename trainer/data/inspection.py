@@ -13,6 +13,7 @@ from PIL import Image
 
 from trainer import events
 from trainer.data.images import BadImage, Pixels, decode, identity
+from trainer.data.near_duplicates import UNHASHED, perceptual_hash
 from trainer.data.payloads import RAW_LIMIT, Shape
 from trainer.data.sources import RawExample
 
@@ -36,6 +37,8 @@ class Inspected:
     shape: Shape = (0, 0)
     sums: tuple[int, ...] = ()
     """Of the pixels: red, green, blue, then of their squares."""
+    hash: int = UNHASHED
+    """Perceptual: of images that look alike it differs in few bits."""
     pixels: Pixels | None = None
     """Kept of small images, which may be stored raw."""
 
@@ -53,7 +56,8 @@ def inspect(raw: RawExample) -> Inspected:
     height, width, _ = pixels.shape
     histogram = np.array(Image.fromarray(pixels).histogram(), dtype=np.uint64).reshape(3, 256)
     sums = (*(histogram @ _VALUES).tolist(), *(histogram @ _VALUES**2).tolist())
-    return Inspected(raw, "", identity(pixels), (height, width), sums, pixels if height * width <= RAW_LIMIT else None)
+    kept = pixels if height * width <= RAW_LIMIT else None
+    return Inspected(raw, "", identity(pixels), (height, width), sums, perceptual_hash(pixels), kept)
 
 
 def inspect_all(examples: Iterable[RawExample], workers: int, total: int | None) -> Iterator[Inspected]:

@@ -24,10 +24,10 @@ from trainer.data.images import Pixels
 from trainer.data.payloads import FILES, EncodedReader, Encoding, PayloadReader, RawReader
 from trainer.data.splits import SPLITS
 from trainer.errors import StateError
-from trainer.record import Rejected
+from trainer.record import NearDuplicate, Rejected
 from trainer.state import reported
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 TABLE = "examples.parquet"
 
@@ -39,10 +39,12 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("width", pa.int32()),
         ("brightness", pa.float32()),
+        ("hash", pa.uint64()),
         ("row", pa.int64()),
     ]
 )
-"""`brightness` is the mean over all pixels and channels, 0 to 255; `row` is the payload's place in its file."""
+"""`brightness` is the mean over all pixels and channels, 0 to 255; `hash` is perceptual (see `near_duplicates`); `row`
+is the payload's place in its file."""
 
 
 class Manifest(BaseModel):
@@ -69,6 +71,9 @@ class Manifest(BaseModel):
     """Images the source offered."""
     rejected: list[Rejected]
     """Every one that was left out, and why."""
+    near_duplicates: list[NearDuplicate]
+    """The closest hundred pairs of a training and a test image that look alike."""
+    near_duplicates_total: int
 
 
 class Split:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from trainer.data import near_duplicates
 from trainer.data.inspection import Inspected
 from trainer.data.payloads import EncodedWriter, RawWriter, Shape
 from trainer.data.prepared import FORMAT, MANIFEST, SCHEMA, TABLE, Manifest
@@ -36,6 +37,7 @@ class Table:
         self.widths = array("i")
         self.sums = array("Q")
         """Six per example: sum over the pixels of each channel, then of their squares."""
+        self.hashes = array("Q")
         self.dropped: set[int] = set()
 
     def moments(self) -> NDArray[np.float64]:
@@ -74,6 +76,7 @@ class DatasetWriter:
         table.heights.append(inspected.shape[0])
         table.widths.append(inspected.shape[1])
         table.sums.extend(inspected.sums)
+        table.hashes.append(inspected.hash)
         return len(table.identities) - 1
 
     def _may_be_chosen(self, split: str, identity: str) -> bool:
@@ -132,6 +135,7 @@ class DatasetWriter:
         chosen = {name: self.chosen(name) for name in SPLITS}
         digests = {name: self._write_table(name, chosen[name]) for name in SPLITS}
         mean, std = self._pixel_statistics(chosen["train"])
+        alike, pairs = near_duplicates.named(*(self._looks(name, chosen[name]) for name in ("train", "test")))
         raw = bool(self._raw)
         for name in SPLITS:
             if raw:
@@ -154,6 +158,8 @@ class DatasetWriter:
             encoding="raw" if raw else "encoded",
             candidates=candidates,
             rejected=rejected,
+            near_duplicates=pairs,
+            near_duplicates_total=alike,
         )
         _write_synced(self.folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
         self._publish()
@@ -171,6 +177,7 @@ class DatasetWriter:
             "height": heights,
             "width": widths,
             "brightness": (sums / (3.0 * heights * widths)).astype(np.float32),
+            "hash": np.array(table.hashes, dtype=np.uint64)[chosen],
             "row": chosen,
         }
         with (self.folder / name / TABLE).open("wb") as file:
@@ -179,9 +186,15 @@ class DatasetWriter:
             os.fsync(file.fileno())
         return sha256("".join(f"{identity}\n" for identity in identities).encode()).hexdigest()
 
+    def _looks(self, name: str, chosen: NDArray[np.int64]) -> near_duplicates.Looks:
+        table = self.tables[name]
+        return near_duplicates.Looks(np.array(table.hashes, np.uint64)[chosen], [table.paths[i] for i in chosen])
+
     def _pixel_statistics(self, chosen: NDArray[np.int64]) -> tuple[PerChannel, PerChannel]:
-        """Mean and standard deviation per channel over all pixels of the train split."""
+        """Mean and standard deviation per channel over all pixels of the train split; zeros where it is empty."""
         table = self.tables["train"]
+        if not len(chosen):
+            return (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
         pixels = float(
             np.sum(np.array(table.heights, dtype=np.int64)[chosen] * np.array(table.widths, dtype=np.int64)[chosen])
         )

@@ -106,6 +106,15 @@ def averaged(answer: Answer, images: Tensor, scale: layers.Layer, views: Views, 
     return ops.sum(ops.multiply(found, times / times.sum()), axis=0)
 
 
+def resized(scaled: Tensor, size: int) -> Tensor:
+    """Images (batch, any height, any width, 3) as the one view `whole`: (batch, size, size, 3).
+
+    What an antialiased `keras.layers.Resizing` gives, in operations that every runtime has.
+    """
+    whole = _edges(scaled, _BOXES["whole"], square=False)[0]
+    return ops.reshape(_cut(scaled, whole, size), (-1, size, size, scaled.shape[-1]))
+
+
 def _one_after_the_other(answers: Callable[[Tensor, Tensor], Tensor], images: Tensor, edges: Tensor) -> Tensor:
     """The answers to all groups, (views, batch, classes), with about one group of pictures in memory at a time.
 

@@ -1,17 +1,23 @@
 """Model versions, their aliases, and the order of promotions.
 
-`protocol.py` says what a registry and a ledger are; `mlflow.py` and `memory.py` are registries, `ledger.py` keeps the
-ledger on a file or in memory and brings the champion alias in line with it; `lookup.py` answers what lies behind a
-name.
+`protocol.py` says what a registry and a ledger are; `mlflow.py` and `memory.py` are registries, `stores.py` keeps the
+ledger on a file, in Google Cloud Storage or in memory, `ledger.py` brings the champion alias in line with it;
+`lookup.py` answers what lies behind a name.
 """
 
 from __future__ import annotations
 
 from trainer import tracking
-from trainer.registry.ledger import FileLedger
+from trainer.lookup import lookup as looked_up
+from trainer.registry.lookup import Found
 from trainer.registry.mlflow import MlflowRegistry
 from trainer.registry.protocol import Ledger, Registry
+from trainer.registry.stores import ledger_of
 from trainer.state import State
+
+__all__ = ["Found", "ledger_of", "lookup", "opened", "opened_registry"]
+
+lookup = looked_up  # bound here, after the import of the module of that name has bound the module
 
 
 def opened_registry(state: State) -> Registry:
@@ -20,5 +26,5 @@ def opened_registry(state: State) -> Registry:
 
 
 def opened(state: State, name: str) -> tuple[Registry, Ledger]:
-    """The registry in use and the ledger of one model. Errors: RegistryError."""
-    return opened_registry(state), FileLedger(state.ledger(name))
+    """The registry in use and the ledger of one model. Errors: RegistryError, StateError."""
+    return opened_registry(state), ledger_of(state, name)

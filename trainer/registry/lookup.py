@@ -8,9 +8,16 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from trainer.errors import RegistryError, UsageError, nearest
+from trainer.lineage import GIT_COMMIT, IMAGE_DIGEST, KFP_RUN_ID
 from trainer.registry.protocol import CHAMPION, RUN_KEY_TAG, VERDICT_TAG, ModelVersion, Registry, unknown_model
 
 _REFERENCE = re.compile(r"(?P<name>[^@/\s]+)(?:@(?P<alias>[^@/\s]+)|/(?P<version>[^@/\s]+))?")
+
+LINEAGE = (
+    *(RUN_KEY_TAG, "fingerprint", "config_digest", "code_digest"),
+    *(GIT_COMMIT, IMAGE_DIGEST, KFP_RUN_ID, "verdict_digest"),
+)
+"""The tags that trace a version back: the run key and its parts, the code and the image, the run, the decision."""
 
 
 class Found(BaseModel):
@@ -25,20 +32,24 @@ class Found(BaseModel):
     """Address of the artifact."""
     load_uri: str
     """What `mlflow.pyfunc.load_model` takes."""
-    accuracy: float | None
+    accuracy: float | None = None
     """On the frozen test examples, when it was made."""
-    verdict: str | None
+    verdict: str | None = None
     """`promoted`, `kept` or `undecided`; None where the run has not come that far."""
-    verdict_reason: str | None
-    verdict_digest: str | None
-    fingerprint: str | None
-    run_key: str | None
+    verdict_reason: str | None = None
+    verdict_digest: str | None = None
+    fingerprint: str | None = None
+    run_key: str | None = None
     run_id: str
+    lineage: dict[str, str] = {}
+    """What it was made of, and by what, in the order of `LINEAGE`; the recipe is among the tags only."""
+    tracking_uri: str | None = None
+    """Of the MLflow store that it is in; None where the registry is none of MLflow's."""
     tags: dict[str, str]
     created_at: datetime
 
     @classmethod
-    def of(cls, found: ModelVersion) -> Found:
+    def of(cls, found: ModelVersion, tracking_uri: str | None = None) -> Found:
         tags = found.tags
         accuracy = tags.get("test_accuracy")
         return cls(
@@ -54,6 +65,8 @@ class Found(BaseModel):
             fingerprint=tags.get("fingerprint"),
             run_key=tags.get(RUN_KEY_TAG),
             run_id=found.run_id,
+            lineage={tag: tags[tag] for tag in LINEAGE if tag in tags},
+            tracking_uri=tracking_uri,
             tags=tags,
             created_at=found.created_at,
         )
@@ -76,7 +89,8 @@ def lookup(registry: Registry, reference: str) -> Found:
     known = registry.names()
     if name not in known:
         raise unknown_model(name, known)
-    return Found.of(registry.get(name, version or _behind(registry, name, match["alias"] or CHAMPION)))
+    found = registry.get(name, version or _behind(registry, name, match["alias"] or CHAMPION))
+    return Found.of(found, getattr(registry, "uri", None))
 
 
 def _behind(registry: Registry, name: str, alias: str) -> str:

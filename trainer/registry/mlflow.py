@@ -1,30 +1,29 @@
 """The registry in MLflow, on SQLite or behind a server.
 
 MLflow is imported when a registry is opened, not with this module. Passing troubles (a locked database, a server that
-is down or answers 500) are tried again with growing pauses, by this module alone: MLflow's own retries would repeat
-the making of a version blindly, while here a first try that had worked after all is found by its run key.
+is down or answers 500) are tried again (trainer/patience.py); a first try at a version that had worked after all is
+found by its run key.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential, wait_random
-
 from trainer.errors import RegistryError
+from trainer.patience import patiently
 from trainer.registry.protocol import RUN_KEY_TAG, ModelVersion, unknown_model, unknown_version
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
 _PAGE = 200
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
-_RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+_process_address = threading.RLock()
 
 
 class MlflowRegistry:
@@ -32,12 +31,12 @@ class MlflowRegistry:
 
     Args:
         uri: the address.
-        patience: seconds for which passing troubles are tried again.
+        patience: seconds for which passing troubles are tried again; the environment's where None.
 
     Errors: RegistryError.
     """
 
-    def __init__(self, uri: str, patience: float = PATIENCE) -> None:
+    def __init__(self, uri: str, patience: float | None = None) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow.tracking import MlflowClient
 
@@ -79,7 +78,12 @@ class MlflowRegistry:
             made = self.find_by_run_key(name, tags.get(RUN_KEY_TAG, "")) if tries > 1 else None
             return made or _as_version(
                 self._client.create_model_version(
-                    name, source=model_uri, run_id=run_id, tags=dict(tags), model_id=_logged_model(model_uri)
+                    name,
+                    source=model_uri,
+                    run_id=run_id,
+                    tags=dict(tags),
+                    model_id=_logged_model(model_uri),
+                    await_creation_for=0,  # stores of SQL have it at once
                 ),
                 None,
             )
@@ -162,57 +166,33 @@ class MlflowRegistry:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        retrying = Retrying(
-            retry=retry_if_exception(self._passes),
-            wait=wait_exponential(multiplier=0.25, max=8.0) + wait_random(0.0, 0.25),
-            stop=stop_after_delay(self._patience),
-            reraise=True,
-        )
         try:
-            with _no_other_retries():
-                return retrying(deed)
+            return patiently(self.uri, deed, self._patience)
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            if self._passes(error):
-                raise RegistryError(
-                    f"The MLflow registry at {self.uri} is out of reach: {error}.",
-                    "See that it runs and answers, then run again: what was done stays done.",
-                ) from error
             raise RegistryError(
                 f"The MLflow registry at {self.uri} refused: {error}.",
                 "See that MLFLOW_TRACKING_URI, or the state folder, names a registry that you may write to.",
             ) from error
 
-    def _passes(self, error: BaseException) -> bool:
-        code = getattr(error, "error_code", None)
-        # A server's 500s and refused connections all come as INTERNAL_ERROR; SQLite says so for final troubles.
-        server = self.uri.startswith("http")
-        return code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED") or (server and code == "INTERNAL_ERROR")
-
-
-@contextmanager
-def _no_other_retries() -> Iterator[None]:
-    before = os.environ.get(_RETRIES_VARIABLE)
-    os.environ[_RETRIES_VARIABLE] = "0"
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(_RETRIES_VARIABLE, None)
-        else:
-            os.environ[_RETRIES_VARIABLE] = before
-
 
 @contextmanager
 def _process_wide(uri: str) -> Iterator[None]:
-    """MLflow's SQL store looks a `models:/m-…` source up at the process's tracking address, not at the client's."""
+    """MLflow's SQL store looks a `models:/m-…` source up at the process's tracking address, not at the client's.
+
+    One thread at a time, where the two differ: another one's address must not be put back meanwhile.
+    """
     import mlflow
 
-    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)
+    with _process_address:
+        before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+        if before == uri or uri.startswith("http"):
+            yield
+            return
+        mlflow.set_tracking_uri(uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(before)
 
 
 def _aliases(model: Any | None) -> dict[str, str]:

@@ -17,7 +17,7 @@ RUN_KEY_TAG = "run_key"
 VERDICT_TAG = "verdict"
 """Its presence says that the version's run key has been decided."""
 
-Event = Literal["promote", "adopt"]
+Event = Literal["promote", "keep", "adopt", "force", "rollback", "retire", "restore"]
 
 
 class ModelVersion(BaseModel):
@@ -70,23 +70,44 @@ class Registry(Protocol):
         """No error where the alias is not there. Errors: RegistryError (no such model)."""
 
 
+class Trial(BaseModel):
+    """One use of a test set to hold a challenger against a champion: what it spent of the error budget."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    test_digest: str
+    examples: int
+    level: float
+    """The chance of a false promotion that this decision took upon itself."""
+    p_value: float | None
+    """None where the challenger scored no better, so that nothing was tested."""
+
+
 class Entry(BaseModel):
-    """One change of hands, as the ledger remembers it."""
+    """One decision, or one change of hands, as the ledger remembers it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int
     """Counted from 1 without a gap."""
     event: Event
-    """`promote`: the gate said so. `adopt`: the alias was there before the ledger was."""
-    version: str
-    """Champion from here on."""
+    """Of the gate: `promote`, and `keep` where a champion was challenged in vain. Of people: `force`, `rollback`,
+    `retire`, `adopt` (an alias that was moved past the ledger holds from here on, or was there before it) and `restore`
+    (it was put back)."""
+    version: str | None
+    """Champion from here on; None where nobody is."""
     previous: str | None
+    """Champion until here."""
+    challenger: str | None = None
+    """The version that was judged, or retired."""
     run_key: str | None
     verdict_digest: str | None
     reason: str
     tick: str | None
     """The pipeline run that did it."""
+    actor: str | None = None
+    """Who did it by hand: user@host."""
+    trial: Trial | None = None
     at: datetime
 
 
@@ -99,6 +120,10 @@ class History(NamedTuple):
 
 class Ledger(Protocol):
     """One append-only document for one model."""
+
+    @property
+    def address(self) -> str:
+        """Where it lies, as a user would write it."""
 
     def read(self) -> History:
         """Errors: RegistryError (damaged: it is never started anew silently), StateError (cannot be read)."""
@@ -116,6 +141,11 @@ def champion(entries: Iterable[Entry]) -> str | None:
     for entry in entries:
         version = entry.version
     return version
+
+
+def retired(entries: Iterable[Entry]) -> frozenset[str]:
+    """The versions that are never to be champion again."""
+    return frozenset(entry.challenger for entry in entries if entry.event == "retire" and entry.challenger is not None)
 
 
 def unknown_model(name: str, known: Iterable[str]) -> RegistryError:

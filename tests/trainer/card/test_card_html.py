@@ -8,27 +8,37 @@ from pathlib import Path
 import pytest
 
 from trainer import report
-from trainer.card import html, plots
+from trainer.card import html, matrix
 from trainer.card.material import Material
 from trainer.state import State
 
 pytestmark = pytest.mark.usefixtures("small_pictures")
+quickly = pytest.mark.usefixtures("no_plots")
 
 VOID = {"meta", "link", "img", "source", "br"}
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7*7 }}", "a & b", "cat")
 
 CASES = {
     "first champion": {},
-    "takes over": {"champion_skill": 3.0, "skill": 5.0},
-    "kept": {"champion_skill": 6.0, "skill": 3.0},
+    "first champion with all evidence": {"evidence": True},
+    "takes over": {"champion_skill": 3.0, "skill": 5.0, "evidence": True},
+    "kept": {"champion_skill": 6.0, "skill": 3.0, "evidence": True},
     "undecided": {"champion_skill": 3.5, "skill": 3.8},
+    "a new class": {"champion_skill": 3.0, "skill": 5.0, "evidence": True, "new_class": True},
     "below the threshold": {"skill": 1.0},
     "nothing wrong": {"skill": 40.0},
     "one epoch": {"trained_epochs": 1},
     "two classes": {"classes": ("cat", "dog")},
     "many classes": {"classes": [f"class {i}" for i in range(130)], "examples": 260},
     "rejected": {"rejected": [("cats/1.jpg", "truncated"), ("<b>.jpg", "not an image")]},
-    "hostile names": {"classes": HOSTILE, "skill": 2.0, "champion_skill": 2.2, "rejected": [(HOSTILE[0], HOSTILE[1])]},
+    "hostile names": {
+        "classes": HOSTILE,
+        "skill": 2.0,
+        "champion_skill": 2.2,
+        "rejected": [(HOSTILE[0], HOSTILE[1])],
+        "evidence": True,
+        "new_class": True,
+    },
     "stopped in training": {"until": "prepare"},
     "stopped before anything": {"until": "check"},
 }
@@ -83,7 +93,10 @@ def test_a_card_is_whole_and_needs_nothing_from_outside(drawn) -> None:
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("src", "srcset", "href", "action", "data", "poster", "background"):
             value = attributes.get(name)
-            assert value is None or value.startswith("data:"), (tag, name, value)
+            within = value is None or value.startswith("data:") or (tag == "a" and value.startswith("#"))
+            assert within, (tag, name, value)
+    anchors = {value[1:] for tag, a in page.tags if tag == "a" and (value := a.get("href") or "")}
+    assert anchors == set(page.sections())
     style = text[text.index("<style>") : text.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
@@ -96,8 +109,7 @@ def test_every_picture_is_a_png_of_the_stated_size_with_a_description(drawn) -> 
             assert attributes["alt"]
             assert int(attributes["width"] or 0) > 0
             assert int(attributes["height"] or 0) > 0
-        if tag in ("img", "source"):
-            uri = attributes.get("src") or attributes.get("srcset") or ""
+            uri = attributes["src"] or ""
             assert base64.b64decode(uri.partition("base64,")[2]).startswith(b"\x89PNG")
 
 
@@ -117,13 +129,13 @@ def test_the_verdict_comes_first(drawn) -> None:
 
 
 def test_plots_come_in_light_and_dark(make_record) -> None:
-    """Each plot has a second picture that the browser takes in dark mode."""
+    """Each plot has a second picture that is shown in dark mode in its stead."""
     page = page_of(make_record())
-    dark = [a for tag, a in page.tags if tag == "source"]
-    assert len(dark) == 5
-    assert all(a["media"] == "(prefers-color-scheme: dark)" for a in dark)
+    modes = [a["class"] for tag, a in page.tags if tag == "img" and a.get("class")]
+    assert modes == ["light", "dark"] * 5
 
 
+@quickly
 def test_names_from_users_data_are_shown_and_never_obeyed(make_record) -> None:
     """A class called <script> is a class called <script>."""
     record = make_record(**CASES["hostile names"])
@@ -134,6 +146,7 @@ def test_names_from_users_data_are_shown_and_never_obeyed(make_record) -> None:
     assert all(attributes.get("src") != "x" for _, attributes in page.tags)
 
 
+@quickly
 def test_a_failure_shows_step_message_and_remedy(make_record) -> None:
     """Its text is escaped, its steps say how far the run came, and unreached parts are left out."""
     record = make_record(until="prepare")
@@ -147,6 +160,7 @@ def test_a_failure_shows_step_message_and_remedy(make_record) -> None:
     assert states == ["done", "done", "failed", "not-reached", "not-reached", "not-reached"]
 
 
+@quickly
 def test_rules_show_figure_limit_and_outcome(make_record) -> None:
     """Every rule of the verdict is there, in the gate's own words."""
     record = make_record(**CASES["takes over"])
@@ -160,6 +174,7 @@ def test_rules_show_figure_limit_and_outcome(make_record) -> None:
     assert "p ≤ 0.05" in page.text
 
 
+@quickly
 def test_without_a_champion_the_card_says_so(make_record) -> None:
     """There is no empty column for a champion that was not there."""
     page = page_of(make_record())
@@ -167,6 +182,7 @@ def test_without_a_champion_the_card_says_so(make_record) -> None:
     assert "Change" not in re.findall(r"\w+", page.text[page.text.index("Class by class") :])
 
 
+@quickly
 def test_a_changed_champion_is_named(make_record) -> None:
     """Where another run promoted between evaluation and decision, the figures and the rules are about two rivals."""
     record = make_record(**CASES["kept"])
@@ -175,6 +191,7 @@ def test_a_changed_champion_is_named(make_record) -> None:
     assert "version 5 had become champion" in page_of(record).text
 
 
+@quickly
 @pytest.mark.parametrize("step", ["prepare", "train", "evaluate", "register"])
 def test_a_missing_document_leaves_the_rest_standing(make_record, step: str) -> None:
     """The parts that need it say that it is not there."""
@@ -185,6 +202,7 @@ def test_a_missing_document_leaves_the_rest_standing(make_record, step: str) -> 
     assert ("left no record" in page.text) == (step != "register")
 
 
+@quickly
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b'{"unknown": 1}', b"[]"], ids=repr)
 def test_a_damaged_document_is_named(make_record, content: bytes) -> None:
     """Whatever is in the file, the card is made and says which record cannot be read."""
@@ -202,7 +220,7 @@ def test_a_part_that_breaks_says_so_in_its_place(make_record, monkeypatch: pytes
     def broken(*_: object, **__: object) -> bytes:
         raise RuntimeError("no <ink>")
 
-    monkeypatch.setattr(plots, "confusion_matrix", broken)
+    monkeypatch.setattr(matrix, "confusion_matrix", broken)
     page = page_of(make_record())
     assert "This part could not be drawn (RuntimeError: no <ink>)." in page.text
     assert "Worst mistakes" in page.text
@@ -215,6 +233,7 @@ SPOILS = {
 }
 
 
+@quickly
 @pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS.keys())
 def test_a_picture_that_cannot_be_read_leaves_a_gap(make_record, spoil) -> None:
     """Its caption stays, and so do the other pictures."""
@@ -225,6 +244,7 @@ def test_a_picture_that_cannot_be_read_leaves_a_gap(make_record, spoil) -> None:
     assert len([1 for tag, a in page.tags if tag == "img" and "test example" in str(a["alt"])]) == 5
 
 
+@quickly
 @pytest.mark.parametrize("captions", ["", "{}", "[1, 2]", '[{"file": "mistake-01.png", "probability": "high"}]'])
 def test_captions_that_cannot_be_read_leave_the_pictures(make_record, captions: str) -> None:
     """A picture without a caption is shown with question marks."""
@@ -234,6 +254,7 @@ def test_captions_that_cannot_be_read_leave_the_pictures(make_record, captions: 
     assert len([1 for tag, a in page.tags if tag == "img" and "test example" in str(a["alt"])]) == 6
 
 
+@quickly
 def test_a_record_cannot_show_files_from_elsewhere(make_record, tmp_path: Path) -> None:
     """A picture's name that leads out of the record's folder is not followed."""
     record = make_record(skill=2.0)
@@ -243,6 +264,7 @@ def test_a_record_cannot_show_files_from_elsewhere(make_record, tmp_path: Path) 
     assert "../../../secret.png cannot be read" in page_of(record).text
 
 
+@quickly
 def test_very_large_pictures_are_scaled_down(make_record) -> None:
     """A card on photographs stays a file that can be sent around."""
     from PIL import Image
@@ -253,6 +275,7 @@ def test_very_large_pictures_are_scaled_down(make_record) -> None:
     assert (first["width"], first["height"]) == ("320", "213")
 
 
+@quickly
 def test_many_classes_fold_away(make_record) -> None:
     """Twenty rows are shown, the others unfold, and none is lost."""
     page = page_of(make_record(**CASES["many classes"]))
@@ -262,6 +285,7 @@ def test_many_classes_fold_away(make_record) -> None:
         assert f"class {index}\n" in page.text or f"class {index}" in page.text
 
 
+@quickly
 def test_the_recipe_and_the_command_to_run_it_are_there(make_record) -> None:
     """One command makes the model again, from the recipe that lies beside the card."""
     record = make_record()

@@ -101,5 +101,5 @@ def test_damaged_records_are_named(make_record) -> None:
     record = make_record()
     (record.run / "train.json").write_bytes(b"\xff")
     text = markdown.render(report.gather(record.state, record.tick, "SUCCEEDED"))
-    assert "cannot be read: train." in text
+    assert "The record of the step “train” cannot be read." in text
     assert "## Training" not in text

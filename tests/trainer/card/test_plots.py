@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex, to_rgb
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.card import plots
+from trainer.card import matrix, plots
 from trainer.record import Epoch
 from trainer.scorecard import Bin
 
@@ -48,7 +48,7 @@ def epoch(number: int, member: int = 1, **changes: float) -> Epoch:
     return Epoch(epoch=number, member=member, **(figures | changes))
 
 
-def matrix(classes: int, mistakes: int = 3) -> list[list[int]]:
+def confusion(classes: int, mistakes: int = 3) -> list[list[int]]:
     counts = 50 * np.eye(classes, dtype=int)
     rows = np.random.default_rng(0).integers(0, classes, (mistakes * classes, 2))
     np.add.at(counts, (rows[:, 0], rows[:, 1]), 1)
@@ -119,8 +119,8 @@ def test_curves_can_draw_extreme_losses(loss: float) -> None:
 @pytest.mark.parametrize("classes", [2, 10, 25, 26, 100, 101, 200])
 def test_a_confusion_matrix_stays_readable(classes: int) -> None:
     """It grows with the classes as long as that helps, and is cut down to the worst-confused ones after that."""
-    image = opened(plots.confusion_matrix([f"class {i}" for i in range(classes)], matrix(classes)))
-    pixels_a_class = image.width / min(classes, plots.WORST_CLASSES if classes > plots.MATRIX_LIMIT else classes)
+    image = opened(matrix.confusion_matrix([f"class {i}" for i in range(classes)], confusion(classes)))
+    pixels_a_class = image.width / min(classes, matrix.WORST_CLASSES if classes > matrix.MATRIX_LIMIT else classes)
     assert pixels_a_class > 20
     assert image.width < 3600
 
@@ -130,43 +130,43 @@ def test_the_worst_confused_classes_are_the_ones_shown() -> None:
     counts = 50 * np.eye(200, dtype=int)
     counts[150, 7] = 30
     counts[3, 199] = 20
-    shown = plots.shown_classes(counts.tolist())
-    assert len(shown) == plots.WORST_CLASSES
+    shown = matrix.shown_classes(counts.tolist())
+    assert len(shown) == matrix.WORST_CLASSES
     assert {150, 7, 3, 199} <= set(shown)
     assert shown == sorted(shown)
 
 
 def test_a_small_matrix_shows_all_classes() -> None:
     """Nothing is left out of what can be read."""
-    assert plots.shown_classes(matrix(100)) == list(range(100))
+    assert matrix.shown_classes(confusion(100)) == list(range(100))
 
 
 @pytest.mark.parametrize("theme", [plots.LIGHT, plots.DARK], ids=["light", "dark"])
 def test_one_mistake_in_a_thousand_can_be_seen(theme: plots.Theme) -> None:
     """Its cell is clearly not the colour of an empty one."""
     on_ground = plots.Theme(theme.base, theme.base, theme.ink, theme.faint, theme.right, theme.wrong)
-    clean = pixels(plots.confusion_matrix(["a", "b"], [[1000, 0], [0, 1000]], on_ground))
-    spotted = pixels(plots.confusion_matrix(["a", "b"], [[999, 1], [0, 1000]], on_ground))
+    clean = pixels(matrix.confusion_matrix(["a", "b"], [[1000, 0], [0, 1000]], on_ground))
+    spotted = pixels(matrix.confusion_matrix(["a", "b"], [[999, 1], [0, 1000]], on_ground))
     assert int((np.abs(clean - spotted).sum(axis=-1) > 60).sum()) > 2000
 
 
 def test_right_and_wrong_differ_in_hue() -> None:
     """The diagonal is painted in the one colour, the mistakes in the other."""
-    png = plots.confusion_matrix(["a", "b"], [[0, 10], [0, 10]])
+    png = matrix.confusion_matrix(["a", "b"], [[0, 10], [0, 10]])
     assert painted(png, plots.PRINT.wrong) > 1000
-    assert painted(plots.confusion_matrix(["a", "b"], [[10, 0], [0, 10]]), plots.PRINT.wrong) == 0
+    assert painted(matrix.confusion_matrix(["a", "b"], [[10, 0], [0, 10]]), plots.PRINT.wrong) == 0
 
 
 @pytest.mark.parametrize("name", ["$\\frac{", "$x^2$", "", "a\nb", "\x00", "猫", "x" * 500, "<script>", "🐈", "_%&#"])
 def test_any_class_name_can_be_drawn(name: str) -> None:
     """Names are text: no formula, no line break, no length and no script breaks the picture."""
-    image = opened(plots.confusion_matrix([name, "dog"], [[5, 1], [2, 7]]))
+    image = opened(matrix.confusion_matrix([name, "dog"], [[5, 1], [2, 7]]))
     assert image.width < 1500
 
 
 def test_a_class_without_examples_leaves_an_empty_row() -> None:
     """Its shares are nothing, not a division by nothing."""
-    opened(plots.confusion_matrix(["a", "b"], [[0, 0], [1, 3]]))
+    opened(matrix.confusion_matrix(["a", "b"], [[0, 0], [1, 3]]))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_reliability_diagram_can_be_drawn(bins: list[Bin]) -> None:
 
 DRAW: dict[str, Callable[[plots.Theme], bytes]] = {
     "curves": lambda theme: plots.curves([epoch(1), epoch(2)], theme),
-    "confusion": lambda theme: plots.confusion_matrix(["a", "b"], [[5, 1], [2, 7]], theme),
+    "confusion": lambda theme: matrix.confusion_matrix(["a", "b"], [[5, 1], [2, 7]], theme),
     "reliability": lambda theme: plots.reliability(
         [Bin(lower=0.9, upper=1.0, count=5, confidence=0.95, accuracy=0.9)], theme
     ),

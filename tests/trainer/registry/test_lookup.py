@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trainer.errors import RegistryError, UsageError
-from trainer.registry.lookup import Found, lookup
+from trainer.registry.lookup import LINEAGE, Found, lookup
 from trainer.registry.memory import MemoryRegistry
 
 
@@ -44,6 +44,13 @@ def test_the_evidence_comes_with_it(registry: MemoryRegistry) -> None:
     assert (found.accuracy, found.verdict, found.fingerprint, found.run_key) == (0.2, "promoted", "f", "k2")
     assert (found.model_uri, found.load_uri, found.aliases) == ("models:/m-2", "models:/digits/2", ["champion"])
     assert Found.model_validate_json(found.model_dump_json()) == found
+
+
+def test_lineage_comes_in_one_order(registry: MemoryRegistry) -> None:
+    """The run key and its parts, the code and the image, the run, the decision; other tags are no lineage."""
+    lineage = {tag: f"the {tag}" for tag in LINEAGE}
+    registry.set_tags("digits", "2", dict(reversed(lineage.items())) | {"other": "x"})
+    assert list(lookup(registry, "digits").lineage.items()) == list(lineage.items())
 
 
 def test_what_was_never_recorded_is_none(registry: MemoryRegistry) -> None:

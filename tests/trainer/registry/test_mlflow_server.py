@@ -1,17 +1,6 @@
-"""The registry behind a real MLflow server, over HTTP: it checks what the embedded store lets pass."""
+"""The registry behind a real MLflow server on PostgreSQL: it checks what the embedded store lets pass."""
 
 from __future__ import annotations
-
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,51 +10,12 @@ from trainer.registry.protocol import CHAMPION
 from trainer.state import State
 from trainer.train import _signature
 
-START_SECONDS = 90
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> Iterator[str]:
-    """The address of a server with a store of its own, and artifacts that go through it."""
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "mlflow.db").write_bytes(mlflow_template.read_bytes())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    store = [f"--backend-store-uri=sqlite:///{folder}/mlflow.db", f"--artifacts-destination={folder}/artifacts"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *arguments, *store],
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(f"{address}/health")
-        yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
-
-
-def _wait_for(address: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.3)
-
 
 def test_a_logged_model_is_registered_and_loads_by_its_alias(
-    server: str, state: State, monkeypatch: pytest.MonkeyPatch
+    mlflow_server: str, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What `train` logs, `register` registers and `promote` names, users load; all of it through the server."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     import keras
     import mlflow
     import numpy as np

@@ -1,0 +1,57 @@
+"""`inception notify`: tell once more how a run ended, or try out whom the notifications reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipelines.commands import options
+
+
+@click.command()
+@click.argument("tick", required=False)
+@options.state
+@options.as_json
+@options.debug
+@click.pass_context
+def notify(ctx: click.Context, tick: str | None, root: Path, as_json: bool) -> None:
+    """Send the notification of a pipeline run again; of the newest one where no TICK is given.
+
+    Whom it goes to is in notifications.toml in the state folder: see docs/schedules.md.
+
+    \b
+    Example:
+      inception notify
+    """
+    from trainer import notifications
+    from trainer.record import Outcome, find
+    from trainer.state import State
+
+    state = State.existing(root)
+    outcome = find(_folder(state.root / "ticks", tick), Outcome)
+    if outcome is None:
+        ctx.fail(f"The run {tick} has not come to its end, or left no outcome.")
+    wanted = notifications.load(state)
+    told = notifications.tell(state, outcome)
+    if as_json:
+        options.say_json({"tick": outcome.tick, "result": outcome.result, "told": told})
+    else:
+        click.echo(f"{notifications.subject(outcome)}\ntold: {', '.join(told) or 'nobody'}")
+    if len(told) < len(wanted.wanting(outcome.result)):
+        ctx.exit(1)
+
+
+def _folder(ticks: Path, tick: str | None) -> Path:
+    """Errors: UsageError."""
+    from trainer.errors import UsageError, nearest
+
+    ended = sorted(ticks.glob("*/outcome.json"), key=lambda path: path.stat().st_mtime)
+    if not ended:
+        raise UsageError(f"No run has come to its end in {ticks.parent}.", "Run a recipe first: inception run RECIPE.")
+    known = {path.parent.name: path.parent for path in ended}
+    if tick is None:
+        return ended[-1].parent
+    if tick not in known:
+        raise UsageError(f"There is no run {tick!r} in {ticks}.", nearest(tick, list(known)[-5:]))
+    return known[tick]

@@ -1,0 +1,134 @@
+"""The audit finds what registry and ledger say otherwise of each other, in words, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from trainer.registry.audit import audit, mend, put_right, restore
+from trainer.registry.hands import Hands
+from trainer.registry.ledger import follow
+from trainer.registry.memory import MemoryRegistry
+from trainer.registry.protocol import Entry, Event
+from trainer.registry.stores import MemoryLedger
+
+NAME = "digits"
+
+
+class House:
+    """Version 1 was promoted, 2 kept out, 3 promoted; 4 awaits its verdict."""
+
+    def __init__(self) -> None:
+        self.registry, self.ledger = MemoryRegistry(), MemoryLedger()
+        for number in range(1, 5):
+            self.registry.create_version(NAME, f"file:///{number}", "", {"run_key": f"k{number}"})
+        told: list[tuple[Event, str, str | None, str]] = [
+            ("promote", "1", None, "1"), ("keep", "1", "1", "2"), ("promote", "3", "1", "3"),
+        ]  # fmt: skip
+        for event, version, previous, challenger in told:
+            self.enter(event, version, previous, challenger)
+            word = "promoted" if event == "promote" else "undecided"
+            self.registry.set_tags(NAME, challenger, {"verdict_digest": f"d{challenger}", "verdict": word})
+        follow(self.registry, self.ledger, NAME)
+
+    def enter(self, event: Event, version: str, previous: str | None, challenger: str) -> None:
+        entries, generation = self.ledger.read()
+        entry = Entry(
+            number=len(entries) + 1, event=event, version=version, previous=previous, challenger=challenger,
+            run_key=f"k{challenger}", verdict_digest=f"d{challenger}", reason=f"Why {challenger}.", tick=None,
+            at=datetime.now(UTC) - timedelta(days=1),
+        )  # fmt: skip
+        self.ledger.append(entry, generation)
+
+    def found(self) -> list[str]:
+        return audit(self.registry, self.ledger, NAME).discrepancies
+
+    def tag(self, version: str, **tags: str) -> None:
+        self.registry.set_tags(NAME, version, tags)
+
+
+def test_what_both_say_stands_side_by_side() -> None:
+    """Every version, those that are gone too, with its aliases and verdict here and its entries there."""
+    house = House()
+    house.registry.delete_version(NAME, "2")
+    found = audit(house.registry, house.ledger, NAME)
+    assert found.agrees
+    assert (found.alias, found.ledger_champion, found.ledger) == ("3", "3", "memory")
+    rows = [(one.version, one.created_at is None, one.aliases, one.verdict, one.entries) for one in found.versions]
+    assert rows == [
+        ("1", False, [], "promoted", ["1 promote"]),
+        ("2", True, [], None, ["2 keep"]),
+        ("3", False, ["champion"], "promoted", ["3 promote"]),
+        ("4", False, [], None, []),
+    ]
+
+
+EDITS: dict[str, tuple[Callable[[House], Any], str]] = {
+    "alias moved": (lambda h: h.registry.set_alias(NAME, "champion", "1"), "was moved to version 1 by hand"),
+    "alias gone": (lambda h: h.registry.delete_alias(NAME, "champion"), "was taken away by hand"),
+    "champion deleted": (
+        lambda h: h.registry.delete_version(NAME, "3"), "champion is version 3, which is gone from the registry",
+    ),
+    "crowned by tag": (
+        lambda h: h.tag("4", verdict="promoted"), "Version 4 is tagged 'promoted', and the ledger never promoted it.",
+    ),
+    "kept turned promoted": (
+        lambda h: h.tag("2", verdict="promoted"), "Version 2 is tagged 'promoted'; entry 2 of the ledger says keep.",
+    ),
+    "promoted turned kept": (
+        lambda h: h.tag("3", verdict="kept"), "Version 3 is tagged 'kept'; entry 3 of the ledger says promote.",
+    ),
+    "another verdict": (
+        lambda h: h.tag("3", verdict_digest="dd"), "names another verdict (dd) than entry 3 of the ledger (d3)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_in_the_registry_is_found(edit: str) -> None:
+    """Each alone, and said in one sentence."""
+    house = House()
+    assert house.found() == []
+    change, expected = EDITS[edit]
+    change(house)
+    (said,) = house.found()
+    assert expected in said
+
+
+@pytest.mark.parametrize("edit", [name for name in EDITS if name != "champion deleted"])
+def test_restore_puts_back_what_the_ledger_says(edit: str) -> None:
+    """Alias and tags alike, with one entry; then they agree."""
+    house = House()
+    EDITS[edit][0](house)
+    hands = Hands(house.registry, house.ledger, NAME, lambda version: None)
+    entry = put_right(hands, restore(hands))
+    assert (entry.number, entry.event, entry.version, entry.previous) == (4, "restore", "3", "3")
+    assert house.found() == []
+    assert house.registry.get(NAME, "3").tags["verdict"] == "promoted"
+    assert house.registry.get(NAME, "2").tags["verdict"] != "promoted"
+
+
+def test_what_was_promoted_before_the_ledger_began_is_no_discrepancy() -> None:
+    """A registry that is older than its ledger."""
+    registry, ledger = MemoryRegistry(), MemoryLedger()
+    registry.create_version(NAME, "file:///1", "", {"verdict": "promoted"})
+    registry.create_version(NAME, "file:///2", "", {"verdict": "promoted"})
+    registry.set_alias(NAME, "champion", "2")
+    mend(registry, ledger, NAME)
+    assert [one.event for one in ledger.read().entries] == ["adopt"]
+    assert audit(registry, ledger, NAME).agrees
+
+
+def test_a_crash_is_named_as_one_and_mended() -> None:
+    """The entry is there and nothing after it: no hand was at work."""
+    house = House()
+    house.enter("promote", "4", "3", "4")
+    said = house.found()
+    assert "a run was killed in between, or is at work" in said[0]
+    assert "Version 4 has no verdict tag (its run was killed; run it again)" in said[1]
+    mend(house.registry, house.ledger, NAME)
+    assert house.registry.alias(NAME, "champion") == "4"
+    assert len(house.found()) == 1
