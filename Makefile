@@ -5,10 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RECIPE ?= configs/digits.toml
+IMAGES ?= light cpu gpu
 # A file of tests stays in one process, because what is costly is made once a file; a process takes up to 3 GB.
 PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help setup run test test-slow test-all lint format types lock ui docs clean
+.PHONY: help setup run test test-slow test-all lint format types lock ui docs images clean
 
 help: ## List these targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | \
@@ -58,6 +59,23 @@ lock: ## Resolve the dependencies anew (needs uv).
 	  --extra train --extra export --group build pyproject.toml -o requirements/run.txt
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
 	  --extra train --extra export --group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  --no-emit-package kubernetes --group light --group build -c requirements/run.txt -o requirements/light.txt
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  --group gpu -c requirements/run.txt -o requirements/gpu.txt
+
+# Index settings are the builder's own: PIP_INDEX_URL of the environment is passed on where it is set, and kept nowhere.
+images: ## Build the container images (IMAGES="light cpu" for some), as VERSION-COMMIT and latest.
+	@version=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml); \
+	commit=$$(git rev-parse HEAD); \
+	dirty=$$(test -z "$$(git status --porcelain --untracked-files=no)" || echo -dirty); \
+	for image in $(IMAGES); do \
+	  echo "Building inception-$$image:$$version-$${commit:0:12}$$dirty …"; \
+	  docker build --quiet --file infra/images/Dockerfile --target $$image \
+	    --build-arg PIP_INDEX_URL --build-arg PIP_EXTRA_INDEX_URL \
+	    --build-arg VERSION=$$version --build-arg COMMIT=$$commit$$dirty \
+	    --tag inception-$$image:$$version-$${commit:0:12}$$dirty --tag inception-$$image:latest . || exit 1; \
+	done
 
 ui: $(BIN)/.made ## Open MLflow's pages on the embedded store.
 	@$(BIN)/inception ui

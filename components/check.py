@@ -5,7 +5,7 @@ from kfp import dsl
 
 @dsl.component(base_image="inception-light", install_kfp_package=False)
 def check(recipe: str, root: str, tick: str, variant: str, epochs: int, threshold: float, force: bool) -> NamedTuple(  # type: ignore[valid-type]
-    "Work", [("Output", str), ("run_key", str), ("fingerprint", str), ("data", str), ("recipe", str)]
+    "Work", [("Output", str), ("run_key", str), ("fingerprint", str), ("data", str), ("recipe", str), ("missing", str)]
 ):
     """Ask whether this exact work was done: resolve recipe and data, look their run key up in the registry.
 
@@ -21,9 +21,11 @@ def check(recipe: str, root: str, tick: str, variant: str, epochs: int, threshol
     Outputs:
         Output: `work` or `skip`. Its name is not free: `kfp.local` finds a condition's output by this name only.
         run_key, fingerprint: identity of the work, and of its data.
+        missing: the tick where data or training of this work are not in the state folder, else nothing.
         data, recipe: the resolved `[data]` section and the resolved recipe, as canonical JSON.
     """
     from trainer.check import check as verb
+    from trainer.check import is_made
     from trainer.config import canonical_json, overrides_from, parse
     from trainer.registry import opened
     from trainer.steps import step
@@ -37,5 +39,6 @@ def check(recipe: str, root: str, tick: str, variant: str, epochs: int, threshol
         resolved = parse(recipe, overrides_from(form))
         registry, ledger = opened(state, resolved.registry.name)
         checked = verb(resolved, state, registry, ledger, tick, force)
+        missing = "" if is_made(state, checked) else tick
     data = canonical_json(resolved.data.model_dump(mode="json"))
-    return (checked.decision, checked.run_key, checked.fingerprint, data, checked.recipe)
+    return (checked.decision, checked.run_key, checked.fingerprint, data, checked.recipe, missing)

@@ -22,7 +22,7 @@ def evaluate(
     """
     from trainer.config import parse
     from trainer.evaluate import evaluate as verb
-    from trainer.judging.metrics import shown
+    from trainer.judging.metrics import matrix, shown
     from trainer.registry import opened
     from trainer.steps import step
 
@@ -32,5 +32,7 @@ def evaluate(
         evaluated = verb(resolved, fingerprint, run_key, state, registry, ledger)
     for name, figure in shown(evaluated).items():
         metrics.log_metric(name, figure)
-    confusion.log_confusion_matrix(evaluated.challenger.classes, evaluated.challenger.confusion)
+    small = matrix(evaluated.challenger)
+    if small is not None:
+        confusion.log_confusion_matrix(*small)
     return evaluated.challenger.accuracy

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import click
 from pydantic import BaseModel
@@ -46,6 +47,30 @@ def recipe() -> str:
     return "\n".join(parts)
 
 
+def environments() -> str:
+    """Every key of an environment's file with its default."""
+    from pipelines.environments import Environment
+    from pipelines.environments.steps import STEPS, Secret, Step
+
+    parts = [
+        "# Environments\n",
+        "A TOML file of configs/environments for each cluster: `inception compile RECIPE --environment NAME`. A key\n"
+        "that has `—` for a default must be given. Nothing secret is written here: secrets are named.\n",
+    ]
+    for name, field in Environment.model_fields.items():
+        if name == "steps":
+            named = ", ".join(f"`{step}`" for step in STEPS)
+            table = _section(Step, "steps.STEP")
+            parts += [table[0], f"STEP is one of {named}.\n", *table[1:]]
+        elif name == "secrets":
+            parts += _section(Secret, "[secrets]]")
+        elif _members(field):
+            parts += _section(_members(field)[0], name)
+        elif name == "variables":
+            parts += ["## [variables]\n", f"{_text(field)}\n"]
+    return "\n".join(parts)
+
+
 def _section(model: type[BaseModel], name: str) -> list[str]:
     rows, below = [], []
     for key, field in model.model_fields.items():
@@ -58,7 +83,9 @@ def _section(model: type[BaseModel], name: str) -> list[str]:
                 below += _section(member, f'{name}.{key}] with `name = "{_tag(member)}"`')
         elif members:
             rows.append(f"| `{key}` | | A table; see below. |")
-            below += _section(members[0], f"{name}.{key}")
+            below += _section(
+                members[0], f"[{name}.{key}]]" if get_origin(field.annotation) is tuple else f"{name}.{key}"
+            )
         elif key != "name" or "name" not in name:
             rows.append(f"| `{key}` | {_default(field)} | {_text(field)} |")
     heading = f"## [{name}]" if "]" not in name else f"## [{name}"
@@ -80,8 +107,10 @@ def _tag(model: type[BaseModel]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required() or field.default is PydanticUndefined:
         return "—"
-    if field.default is None:
+    if field.default in (None, "", (), {}):
         return ""
+    if isinstance(field.default, tuple):
+        return f"`{json.dumps(field.default)}`"
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
@@ -138,7 +167,13 @@ def variants() -> str:
     return variant_tables.markdown(variant_facts.all_variants(classes=10))
 
 
-PAGES = {"commands.md": commands, "recipe.md": recipe, "steps.md": steps, "variants.md": variants}
+PAGES = {
+    "commands.md": commands,
+    "environments.md": environments,
+    "recipe.md": recipe,
+    "steps.md": steps,
+    "variants.md": variants,
+}
 
 
 def page(name: str) -> str:

@@ -38,6 +38,7 @@ COMMANDS = {
     "compile": "pipelines.commands.compile:compile_",
     "submit": "pipelines.commands.submit:submit",
     "runs": "pipelines.commands.runs:runs",
+    "images": "pipelines.commands.images:images",
     "ui": "pipelines.commands.ui:ui",
 }
 

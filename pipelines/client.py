@@ -11,6 +11,7 @@ run must not start twice because an answer was lost.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, TypeVar
@@ -33,6 +34,8 @@ _BUSY = (429, 502, 503, 504)
 _AGAIN = "Try again in a while, or"
 _LOG = "/apis/v1alpha1/runs/{run}/nodes/{pod}/log"
 """Not part of the described API; the server has it all the same, and the UI uses nothing else."""
+_OLD_HEALTH = "/apis/v1beta1/healthz"
+"""Likewise: the only place where a server says which version it is."""
 
 
 class NotFound(ServerError):
@@ -130,11 +133,24 @@ class Server:
             if not page:
                 return
 
+    @cached_property
+    def version(self) -> tuple[int, ...] | None:
+        """The server's release, `(2, 17, 0)`; None where it does not say."""
+        try:
+            raw = self._undescribed(_OLD_HEALTH)
+            found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", str(json.loads(raw).get("tag_name")))
+        except (ServerError, ValueError, AttributeError):
+            return None
+        return tuple(int(number) for number in found.groups()) if found else None
+
     def log(self, run: str, pod: str) -> str:
         """What a step's container printed. Errors: ServerError (the pod is gone, and its log was not kept)."""
+        return self._undescribed(_LOG.format(run=run, pod=pod)).decode("utf-8", "replace")
+
+    def _undescribed(self, path: str) -> bytes:
         raw = self.read(
             self._client.call_api,
-            _LOG.format(run=run, pod=pod),
+            path,
             "GET",
             header_params={"Accept": "*/*"},
             auth_settings=["Bearer"],
@@ -143,7 +159,7 @@ class Server:
             _preload_content=False,
         )
         content: bytes = raw.data
-        return content.decode("utf-8", "replace")
+        return content
 
     def link(self, path: str) -> str:
         """Address of a page of the UI: `runs/details/…`."""
@@ -180,7 +196,7 @@ class Server:
             return ServerError(
                 f"{where} cannot be spoken to over TLS: {reason}", f"{ours}: certificate, or http:// in the endpoint."
             )
-        return _Passing(f"{where} does not accept the request ({status}). {said}", "See what it says.", status)
+        return Refused(f"{where} does not accept the request ({status}). {said}", "See what it says.", status)
 
     def _unreachable(self, error: urllib3.exceptions.HTTPError) -> ServerError:
         if isinstance(error, urllib3.exceptions.ReadTimeoutError):
@@ -206,6 +222,10 @@ class _Passing(ServerError):
     def __init__(self, message: str, remedy: str, status: int) -> None:
         super().__init__(message, remedy)
         self.status = status
+
+
+class Refused(_Passing):
+    """The server does not like what it was sent."""
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -1,16 +1,13 @@
 """The scheduler of one machine: APScheduler over the schedule file, with its jobs kept in the state folder.
 
-    schedules/jobs.db         each schedule's next tick, and whether it is paused
     schedules/serve.lock      held by the one process that serves a state folder
 
 Every tick runs in a process of its own (`inception schedule run-now`), so that the scheduler stays small and a tick
-that dies takes nothing with it. APScheduler's own cron trigger counts weekdays from Monday and loses its way in the
-hour that autumn has twice (3.11.3, tried); cronsim is asked instead.
+that dies takes nothing with it.
 """
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 import threading
@@ -19,14 +16,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.job import Job
-from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
-from apscheduler.schedulers.base import BaseScheduler
-from apscheduler.triggers.base import BaseTrigger
 from filelock import FileLock, Timeout
 
 from pipelines import ticks
+from pipelines.jobs import Cron, Jobs, add, arguments, opened, serving
 from pipelines.schedules import Schedule, load
 from trainer.errors import InceptionError, StateError
 from trainer.state import State, reported
@@ -37,40 +31,6 @@ GRACE_SECONDS = 60.0
 """How long a tick that was asked to stop may take to put its work in order."""
 
 Say = Callable[[str], None]
-
-
-class Cron(BaseTrigger):
-    """A schedule's cron expression in its time zone, as APScheduler asks for it."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
-
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        return self.schedule.after(previous_fire_time or now)
-
-    def same_times(self, other: BaseTrigger) -> bool:
-        """Whether the other one ticks at the same times."""
-        mine = self.schedule
-        return isinstance(other, Cron) and (mine.cron, mine.time_zone) == (
-            other.schedule.cron,
-            other.schedule.time_zone,
-        )
-
-
-class Jobs(BaseScheduler):
-    """The jobs of a state folder. Due ones run when `run_due` is called, and only then.
-
-    APScheduler's own loops look for due jobs once more after they were shut down, and lose them (3.11.3, tried).
-    """
-
-    def shutdown(self, wait: bool = True) -> None:
-        super().shutdown(wait)
-
-    def wakeup(self) -> None:
-        """The loop of `Clock.serve` looks often enough."""
-
-    def run_due(self) -> None:
-        self._process_jobs()
 
 
 class Clock:
@@ -88,7 +48,7 @@ class Clock:
         self._say = say
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
-        self._read: tuple[float, int] | None = None
+        self._seen: tuple[float, int] | None = None
 
     def stop(self) -> None:
         """Let `serve` end: the tick under way is asked to stop, and is taken up again at the next start."""
@@ -101,13 +61,13 @@ class Clock:
         serves this folder), RecipeError (a schedule file that cannot be used when the serving begins).
         """
         with _sole(self._state), opened(self._state) as jobs:
+            self._seen = self._look()
             self._sync(jobs, load(self._file))
             self._take_up(jobs)
             self._announce(jobs)
             while not self._stopping.wait(LOOK_SECONDS):
                 self._follow_file(jobs)
                 jobs.run_due()
-            self._stop_child()
 
     def once(self) -> bool:
         """Run the ticks that have come due since the last time, and return whether all went well.
@@ -122,13 +82,21 @@ class Clock:
             well = True
             for job in due:
                 asked = job.next_run_time
+                ticks.ask(self._state, job.id)
                 job.modify(next_run_time=job.trigger.schedule.after(now))
-                well &= self._tick(job.trigger.schedule, asked) == 0
+                well &= self._run(job.trigger.schedule, asked) == 0
                 if self._stopping.is_set():
                     return False
             if not due:
                 self._announce(jobs)
             return well
+
+    def _run(self, schedule: Schedule, due: datetime) -> int:
+        """Run one tick that was asked for, and forget that unless it was stopped or killed; its exit status."""
+        status = self._tick(schedule, due)
+        if status == 0 or (status > 0 and not self._stopping.is_set()):
+            ticks.forget(self._state, schedule.name)
+        return status
 
     def _tick(self, schedule: Schedule, due: datetime) -> int:
         """Run one tick in a process of its own; its exit status."""
@@ -159,10 +127,10 @@ class Clock:
 
     def _due(self, name: str) -> None:
         """A schedule's time has come; again where it came once more while its tick ran."""
-        schedule = self._schedules[name]
-        while not self._stopping.is_set():
+        schedule = self._schedules.get(name)
+        while schedule is not None and not self._stopping.is_set():
             began = datetime.now(UTC)
-            self._tick(schedule, schedule.before(began))
+            self._run(schedule, schedule.before(began))
             if schedule.after(began) > datetime.now(UTC):
                 return
 
@@ -177,75 +145,53 @@ class Clock:
             job, trigger = jobs.get_job(name), Cron(schedule)
             if job is None:
                 add(jobs, self._state, schedule)
-            elif trigger.same_times(job.trigger):
+                continue
+            job.modify(args=arguments(self._state, schedule))  # the state folder may have been moved
+            if trigger.same_times(job.trigger):
                 job.modify(trigger=trigger)
             else:
                 paused = job.next_run_time is None
                 job.reschedule(trigger)
                 if paused:
                     job.pause()
-        _serving[str(self._state.root)] = self
+        serving[str(self._state.root)] = self._due
 
     def _follow_file(self, jobs: Jobs) -> None:
+        seen = self._look()
+        if seen == self._seen:
+            return
+        self._seen = seen
         try:
-            status = self._file.stat()
-            seen = (status.st_mtime, status.st_size)
-            if seen == self._read:
-                return
-            first, self._read = self._read is None, seen
-            if not first:
-                self._sync(jobs, load(self._file))
-                self._say(f"{self._file} was read again")
-                self._announce(jobs)
+            self._sync(jobs, load(self._file))
+            self._say(f"{self._file} was read again")
+            self._announce(jobs)
         except (OSError, InceptionError) as error:
             self._say(f"{error}\nThe schedules stay as they were.")
 
+    def _look(self) -> tuple[float, int] | None:
+        """What changes with the file: taken before it is read, so that no change is missed. None: it is not there."""
+        try:
+            status = self._file.stat()
+        except OSError:
+            return None
+        return status.st_mtime, status.st_size
+
     def _take_up(self, jobs: Jobs) -> None:
-        """A tick that was killed, or asked to stop, is due at once."""
+        """A tick that was killed, asked to stop, or still waiting for another one's end is due at once."""
         mark = ticks.under_way(self._state)
-        job = jobs.get_job(mark.schedule) if mark is not None else None
-        if job is not None and job.next_run_time is not None:
-            self._say(f"{job.id}: its last tick did not come to an end; taking it up again")
-            job.modify(next_run_time=datetime.now(UTC))
+        for name in sorted(ticks.asked(self._state) | ({mark.schedule} if mark is not None else set())):
+            job = jobs.get_job(name)
+            if job is None:
+                ticks.forget(self._state, name)
+            elif job.next_run_time is not None:
+                self._say(f"{job.id}: its last tick did not come to an end; taking it up again")
+                job.modify(next_run_time=datetime.now(UTC))
 
     def _announce(self, jobs: Jobs) -> None:
         for job in jobs.get_jobs():
             self._say(f"{job.id}: {_next(job)} ({job.trigger.schedule.in_words()})")
         if not self._schedules:
             self._say(f"{self._file} has no schedule that is enabled")
-
-
-def add(jobs: Jobs, state: State, schedule: Schedule) -> Job:
-    """Make the job of a schedule that has none yet."""
-    return jobs.add_job(_fire, Cron(schedule), id=schedule.name, args=[str(state.root), schedule.name])
-
-
-_serving: dict[str, Clock] = {}
-"""The clock that serves a state folder in this process: a job that lies in a store can name its function only."""
-
-
-def _fire(root: str, name: str) -> None:
-    _serving[root]._due(name)
-
-
-@contextmanager
-def opened(state: State) -> Iterator[Jobs]:
-    """The jobs of a state folder. Errors: StateError."""
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    folder = ticks.folder(state)
-    with reported(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    jobs = Jobs(
-        jobstores={"default": SQLAlchemyJobStore(url=f"sqlite:///{folder / 'jobs.db'}")},
-        executors={"default": ThreadPoolExecutor(1)},
-        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        timezone=UTC,
-    )
-    jobs.start()
-    try:
-        yield jobs
-    finally:
-        jobs.shutdown()
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from trainer.lineage import IMAGE_VARIABLE
 from trainer.models.zoo import VARIANTS
 
 _IMAGE = "inception-"
+_DESCRIPTION = "kubernetes.io/description"
+"""Kubernetes' own annotation for such words: KFP's format has no place for a step's description."""
 
 
 def fitted(environment: Environment, allow_tags: bool = False) -> Any:
@@ -62,6 +64,7 @@ def _fit(task: dsl.PipelineTask, environment: Environment) -> None:
         task.set_env_variable(name, value)
     for name, value in sorted({"inception-step": task.name, **environment.run.labels}.items()):
         kubernetes.add_pod_label(task, name, value)
+    kubernetes.add_pod_annotation(task, _DESCRIPTION, _about(task))
     if environment.images.pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(environment.images.pull_secrets))
     volume = environment.state
@@ -75,6 +78,11 @@ def _fit(task: dsl.PipelineTask, environment: Environment) -> None:
         kubernetes.set_timeout(task, round(60 * step.timeout_minutes))
     if step.retry is not None:
         _retry(task, step.retry)
+
+
+def _about(task: dsl.PipelineTask) -> str:
+    """What a step does, in a line."""
+    return " ".join(task.component_spec.description.split("\n\n")[0].split())
 
 
 def _give(task: dsl.PipelineTask, secret: Secret) -> None:

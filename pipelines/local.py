@@ -30,7 +30,7 @@ GRACE_SECONDS = 15.0
 
 
 def run(recipe: Recipe, state: State, show: Callable[[dict[str, Any]], None], force: bool = False) -> Outcome:
-    """Run the pipeline once.
+    """Run the pipeline once, its steps as processes.
 
     Args:
         recipe: what to train.
@@ -40,6 +40,29 @@ def run(recipe: Recipe, state: State, show: Callable[[dict[str, Any]], None], fo
 
     Returns how it ended, failures included.
     Errors: StepFailed where the run ended without leaving an outcome; KeyboardInterrupt after its steps have stopped.
+    """
+
+    def steps(workspace: Path) -> None:
+        from kfp import local
+
+        from pipelines.retrain import tried_once
+
+        start(workspace, local.SubprocessRunner(use_venv=False))
+        with stopping(_stop_children):
+            tried_once()(recipe=recipe.canonical(), root=str(state.root), force=force)
+
+    return followed(state, show, steps)
+
+
+def followed(state: State, show: Callable[[dict[str, Any]], None], steps: Callable[[Path], None]) -> Outcome:
+    """Run steps that write their events into `events.jsonl` of the folder that they are called with.
+
+    Args:
+        state: the state folder; what the steps print goes to a log there.
+        show: called with every event.
+        steps: runs the pipeline; the folder is gone afterwards.
+
+    Returns how the run ended. Errors: StepFailed (no step left an outcome).
     """
     last: dict[str, dict[str, Any]] = {}
 
@@ -51,7 +74,7 @@ def run(recipe: Recipe, state: State, show: Callable[[dict[str, Any]], None], fo
     with _workspace(state) as workspace, _quiet(log), Follower(workspace / "events.jsonl", keep):
         os.environ[EVENTS_VARIABLE] = str(workspace / "events.jsonl")
         try:
-            _pipeline(recipe, state, workspace, force)
+            steps(workspace)
         finally:
             del os.environ[EVENTS_VARIABLE]
     if "outcome" not in last:
@@ -63,20 +86,17 @@ def run(recipe: Recipe, state: State, show: Callable[[dict[str, Any]], None], fo
     return Outcome.model_validate({k: v for k, v in last["outcome"].items() if k in Outcome.model_fields})
 
 
-def _pipeline(recipe: Recipe, state: State, workspace: Path, force: bool) -> None:
+def start(workspace: Path, runner: Any) -> None:
+    """Make kfp run tasks on this machine, by a runner of its own, with its files in `workspace`."""
     from kfp import local
-
-    from pipelines.retrain import tried_once
 
     # kfp deletes the workspace it is given, so it is given one of its own.
     local.init(
-        runner=local.SubprocessRunner(use_venv=False),
+        runner=runner,
         pipeline_root=str(workspace / "outputs"),
         workspace_root=str(workspace / "workspace"),
         raise_on_error=False,
     )
-    with _stopping_children():
-        tried_once()(recipe=recipe.canonical(), root=str(state.root), force=force)
 
 
 @contextmanager
@@ -102,9 +122,8 @@ def _quiet(log: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _stopping_children() -> Iterator[None]:
-    """On an interrupt or a SIGTERM, stop the running step and wait for it to put its work in order."""
-    import psutil
+def stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """On an interrupt or a SIGTERM, stop the running step by `stop`, which waits for it to put its work in order."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -113,13 +132,19 @@ def _stopping_children() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        children = psutil.Process().children(recursive=True)
-        for child in children:
-            child.terminate()
-        _, alive = psutil.wait_procs(children, timeout=GRACE_SECONDS)
-        for child in alive:
-            child.kill()
+        stop()
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
         sys.stdout.flush()
+
+
+def _stop_children() -> None:
+    import psutil
+
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        child.terminate()
+    _, alive = psutil.wait_procs(children, timeout=GRACE_SECONDS)
+    for child in alive:
+        child.kill()

@@ -24,7 +24,7 @@ from trainer.storage import SCHEME, Bucket
 Say = Callable[[str], None]
 
 CARD = "card.html"
-_SAID = re.compile(rf"^({'|'.join(get_args(Result))}): (.+)$", re.MULTILINE)
+_SAID = re.compile(rf"^[ \t]*({'|'.join(get_args(Result))}): (.+)$", re.MULTILINE)
 """What the report step prints of an outcome."""
 
 

@@ -1,7 +1,8 @@
 """The one pipeline: check → prepare → train → evaluate → register → promote, and report whatever happens.
 
 Caching is stated on every task. The orchestrator's cache is keyed on parameters, so only the two steps whose parameters
-say all there is to know (data fingerprint, run key) may be served from it.
+say all there is to know (data fingerprint, run key, and whether the state folder still has what they made) may be
+served from it.
 
 The one step that is tried again is the training, the one that takes long enough to lose its machine: it goes on from
 its last checkpoint, and where it failed for good it says so at once.
@@ -60,7 +61,7 @@ def retrain(
         work = checked.outputs
         with dsl.If(work["Output"] == "work", name="work"):
             prepared = (
-                prepare(data=work["data"], fingerprint=work["fingerprint"], root=root)
+                prepare(data=work["data"], fingerprint=work["fingerprint"], missing=work["missing"], root=root)
                 .set_caching_options(True)
                 .set_display_name("Prepare data")
             )
@@ -69,6 +70,7 @@ def retrain(
                     recipe=work["recipe"],
                     fingerprint=prepared.outputs["Output"],
                     run_key=work["run_key"],
+                    missing=work["missing"],
                     root=root,
                 )
                 .set_caching_options(True)

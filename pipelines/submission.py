@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import kfp_server_api as api
 
 from pipelines import compiling
-from pipelines.client import Conflict, NotFound, Server
+from pipelines.client import Conflict, NotFound, Refused, Server
 from pipelines.remote_runs import ENDED, Step, steps
 from trainer import lineage
 from trainer.config import Recipe
@@ -25,6 +25,10 @@ from trainer.record import now
 
 POLL = 5.0
 """Seconds between two looks at a run."""
+OLDEST = (2, 15, 2)
+"""Servers before it do not know all that today's compiler writes."""
+LITERALS = (2, 17, 0)
+"""Servers before it do not know lists to choose from."""
 PATIENCE = 60
 """Looks in a row that may fail before a run is no longer followed."""
 
@@ -107,6 +111,8 @@ def upload(server: Server, name: str, text: str, newest: bool = False) -> Versio
                 found = find_version(server, name, text, newest)
                 if found is not None:
                     return found
+            except Refused as error:
+                raise ServerError(error.message, _newer(server) or error.remedy) from error
             else:
                 return Version(pipeline, made.pipeline_version_id, made.display_name or called, True)
     raise ServerError(f"The pipeline {name!r} has a hundred versions called {plain!r}.", "Delete some.")
@@ -212,6 +218,19 @@ def _made_pipeline(server: Server, name: str) -> str:
         return str(server.send(server.pipelines.pipeline_service_create_pipeline, asked).pipeline_id)
     except Conflict:
         return _pipeline(server, name)
+
+
+def _newer(server: Server) -> str | None:
+    """What to do with a server that refused a pipeline because it is too old for it; None where it is not."""
+    version = server.version
+    if version is None or version >= LITERALS:
+        return None
+    called = f"The server is Kubeflow Pipelines {'.'.join(map(str, version))}"
+    if version < OLDEST:
+        return f"{called}; pipelines of this compiler need {'.'.join(map(str, OLDEST))} or newer."
+    if server.environment.server.choices:
+        return f"{called}, which knows no lists to choose from: set choices = false under [server]."
+    return None
 
 
 def _mark(text: str) -> str:

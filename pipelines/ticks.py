@@ -2,6 +2,7 @@
 
 schedules/ticks.jsonl     every tick that came to an end, one a line, oldest first
 schedules/running.json    the tick under way; it stays when the tick is killed, so that the next start takes it up
+schedules/asked/<name>    a tick that the scheduler has asked for, from before its process begins until it has ended
 schedules/tick.lock       held by the process that runs a tick, and gone with it
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -87,6 +88,8 @@ def run(
         _remember(state, tick)
         with reported(mark):
             mark.unlink(missing_ok=True)
+        if due is not None:
+            forget(state, schedule.name)  # the scheduler that asked may be gone
     return tick
 
 
@@ -126,6 +129,29 @@ def _interrupted(schedule: Schedule, due: datetime | None, started: datetime) ->
     )
 
 
+def ask(state: State, name: str) -> None:
+    """Note that a schedule's tick is to run, so that no crash forgets it. A disk that is full does not stop it."""
+    with suppress(OSError):
+        _asked(state).mkdir(parents=True, exist_ok=True)
+        (_asked(state) / name).touch()
+
+
+def forget(state: State, name: str) -> None:
+    """A tick that was asked for has ended."""
+    with suppress(OSError):
+        (_asked(state) / name).unlink(missing_ok=True)
+
+
+def asked(state: State) -> set[str]:
+    """The schedules whose ticks were asked for and have not ended. Errors: StateError."""
+    with reported(_asked(state)):
+        return {path.name for path in _asked(state).iterdir()} if _asked(state).is_dir() else set()
+
+
+def _asked(state: State) -> Path:
+    return folder(state) / "asked"
+
+
 def under_way(state: State) -> Mark | None:
     """The tick that runs, or that was killed while it ran. Errors: StateError."""
     path = folder(state) / MARK
@@ -142,11 +168,11 @@ def history(state: State, name: str | None = None) -> list[Tick]:
     if not path.exists():
         return []
     with reported(path):
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()  # as bytes: a line may be cut off within a letter
     return [tick for tick in map(_parsed, lines) if tick is not None and name in (None, tick.schedule)]
 
 
-def _parsed(line: str) -> Tick | None:
+def _parsed(line: bytes) -> Tick | None:
     """None for a line that was cut off by a crash."""
     try:
         return Tick.model_validate_json(line)

@@ -242,6 +242,28 @@ def colours(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> 
 
 
 @pytest.fixture
+def docker_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Docker engine's API of the test's own (`Engine` in tests/support/docker_api.py), which DOCKER_HOST names."""
+    with support("docker_api").serving() as engine:
+        monkeypatch.setenv("DOCKER_HOST", engine.address)
+        yield engine
+
+
+@pytest.fixture
+def image_registry() -> Iterator[Any]:
+    """A registry of the test's own (`Registry` in tests/support/image_registry.py)."""
+    with support("image_registry").serving() as registry:
+        yield registry
+
+
+@pytest.fixture
+def open_mlflow_server(tmp_path: Path) -> Iterator[str]:
+    """The address of a real MLflow server on SQLite that listens on all of this machine's addresses."""
+    with support("mlflow_server").serving(f"sqlite:///{tmp_path}/server.db", tmp_path, "0.0.0.0") as address:
+        yield address
+
+
+@pytest.fixture
 def kfp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A pipeline server of the test's own (`Api` in tests/support/kfp_api.py); its `address` says where.
 

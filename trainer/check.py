@@ -14,8 +14,9 @@ from trainer import record
 from trainer.config import Recipe, canonical_json, sha256_text
 from trainer.data.sources import open_source
 from trainer.events import note
+from trainer.registry.audit import doubt
 from trainer.registry.ledger import reconcile
-from trainer.registry.protocol import Ledger, ModelVersion, Registry
+from trainer.registry.protocol import Ledger, ModelVersion, Registry, accuracy_of
 from trainer.state import State
 
 KEY_LENGTH = 16
@@ -56,7 +57,7 @@ def check(
     parts = {"fingerprint": fingerprint, "config_digest": config_digest, "code_digest": code}
     checked = record.Checked(
         decision="skip" if done else "work",
-        reason=_nothing_changed(done) if done else _why_work(versions, parts, force),
+        reason=_nothing_changed(done, doubt(registry, ledger, name)) if done else _why_work(versions, parts, force),
         run_key=run_key,
         **parts,
         recipe=recipe.canonical(),
@@ -70,6 +71,15 @@ def check(
     record.write(state.tick(tick), checked)
     note(checked.reason)
     return checked
+
+
+def is_made(state: State, checked: record.Checked) -> bool:
+    """Whether the state folder has both the prepared data and the finished training of this work.
+
+    They may have been pruned since they were made, and whoever remembers that the steps were done must do them again.
+    """
+    prepared = record.find(state.data(checked.fingerprint), record.Prepared)
+    return prepared is not None and record.find(state.run(checked.run_key), record.Trained) is not None
 
 
 def code_digest() -> str:
@@ -91,12 +101,12 @@ def _key(*parts: object) -> str:
     return sha256_text(canonical_json(list(parts)))[:KEY_LENGTH]
 
 
-def _nothing_changed(done: ModelVersion) -> str:
-    accuracy = done.tags.get("test_accuracy")
-    figure = f", accuracy {float(accuracy):.4f}" if accuracy else ""
+def _nothing_changed(done: ModelVersion, doubt: str | None) -> str:
+    accuracy = accuracy_of(done)
+    figure = f", accuracy {accuracy:.4f}" if accuracy is not None else ""
     return (
         f"Nothing changed: the same images, recipe and code made version {done.version} "
-        f"({done.tags['verdict']}{figure}). Use --force to train again."
+        f"({done.tags['verdict']}{figure}). Use --force to train again." + (f" {doubt}" if doubt else "")
     )
 
 

@@ -9,13 +9,16 @@ from pydantic import BaseModel, ValidationError
 from trainer.errors import nearest
 
 
-def explain(error: ValidationError, root: type[BaseModel], name: str) -> tuple[str, str]:
-    """Message and remedy for all findings in `error`: which key, what was received, what is valid."""
+def explain(error: ValidationError, root: type[BaseModel], name: str, shown: bool = True) -> tuple[str, str]:
+    """Message and remedy for all findings in `error`: which key, what was received, what is valid.
+
+    What was received is left out where it may be a secret, with `shown` false.
+    """
     found: dict[str, str] = {}
     for finding in error.errors(include_url=False):
         owner, path = _walk(root, finding["loc"])
         # Of a value that may be one of several kinds pydantic says of each why it is not that one: the first will do.
-        found.setdefault(".".join(path), _line(finding, owner, path))
+        found.setdefault(".".join(path), _line(finding, owner, path, shown))
     lines = [line for key, line in found.items() if not any(other.startswith(f"{key}.") for other in found if key)]
     noun = "problem" if len(lines) == 1 else "problems"
     return f"{name} has {len(lines)} {noun}:\n" + "\n".join(f"  {line}" for line in lines), (
@@ -23,7 +26,7 @@ def explain(error: ValidationError, root: type[BaseModel], name: str) -> tuple[s
     )
 
 
-def _line(finding: Any, owner: type[BaseModel], path: list[str]) -> str:
+def _line(finding: Any, owner: type[BaseModel], path: list[str], shown: bool) -> str:
     key = ".".join(path)
     kind, received = finding["type"], finding["input"]
     if kind == "extra_forbidden":
@@ -41,7 +44,7 @@ def _line(finding: Any, owner: type[BaseModel], path: list[str]) -> str:
         return f"{key}: received {received!r}. {nearest(str(received), words) if words else finding['msg'] + '.'}"
     if kind == "value_error":
         return f"{key}: {finding['ctx']['error']}" if key else str(finding["ctx"]["error"])
-    return f"{key}: received {received!r}. {finding['msg']}."
+    return f"{key}: received {received!r}. {finding['msg']}." if shown else f"{key}: {finding['msg']}."
 
 
 def _walk(root: type[BaseModel], loc: tuple[Any, ...]) -> tuple[type[BaseModel], list[str]]:

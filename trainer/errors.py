@@ -20,7 +20,10 @@ Each carries a `remedy`. The command line prints message and remedy, never a tra
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_SECRET = re.compile(r"(?<=://)[^/\s]+@")
 
 
 class InceptionError(Exception):
@@ -32,9 +35,9 @@ class InceptionError(Exception):
     """Whether the same step, tried again with nothing changed, must fail again after whatever time that takes."""
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        super().__init__(without_secrets(message))
+        self.message = without_secrets(message)
+        self.remedy = without_secrets(remedy)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}" if self.remedy else self.message
@@ -87,6 +90,11 @@ class ServerError(InceptionError):
 
 class StepFailed(InceptionError):
     pass
+
+
+def without_secrets(text: str) -> str:
+    """`https://user:password@host` as `https://…@host`: messages end up in logs, run cards and notifications."""
+    return _SECRET.sub("…@", text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -115,7 +115,7 @@ def _say(compared: Compared, version: str) -> None:
     if card is not None:
         where = " on what both know" if change else ""
         note(f"champion (version {version}): accuracy {_in_words(card)}{where}")
-        note(f"{compared.newly_right:,} test examples are newly right, {compared.newly_wrong:,} newly wrong")
+        note(f"test examples newly right: {compared.newly_right:,}, newly wrong: {compared.newly_wrong:,}")
     if compared.incomparable:
         note(compared.incomparable)
 

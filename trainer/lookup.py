@@ -21,8 +21,9 @@ def lookup(reference: str, state: str | Path = DEFAULT_ROOT) -> Found:
         mlflow.set_tracking_uri(champion.tracking_uri)
         model = mlflow.pyfunc.load_model(champion.load_uri)
 
-    With MLFLOW_TRACKING_URI set the server is asked, and no state folder is needed. Which server MLflow itself uses in
-    this process is left as it is.
+    With MLFLOW_TRACKING_URI set the server is asked, and no state folder is needed. `doubt` says so where the alias was
+    moved past the ledger, if the ledger lies in the state folder or where INCEPTION_LEDGERS says. Which server MLflow
+    itself uses in this process is left as it is.
 
     Args:
         reference: `NAME` (its champion), `NAME@champion`, `NAME@challenger` or `NAME/3`; the form
@@ -33,8 +34,16 @@ def lookup(reference: str, state: str | Path = DEFAULT_ROOT) -> Found:
     reach), StateError (no such folder).
     """
     from trainer import tracking
+    from trainer.registry.audit import doubt
     from trainer.registry.lookup import lookup as find
     from trainer.registry.mlflow import MlflowRegistry
+    from trainer.registry.protocol import CHAMPION
+    from trainer.registry.stores import ledger_of
     from trainer.state import State
 
-    return find(MlflowRegistry(tracking.prepared_uri(State.existing(state))), reference)
+    folder = State.existing(state)
+    registry = MlflowRegistry(tracking.prepared_uri(folder))
+    found = find(registry, reference)
+    if CHAMPION not in found.aliases:
+        return found
+    return found.model_copy(update={"doubt": doubt(registry, ledger_of(folder, found.name), found.name)})

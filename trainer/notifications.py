@@ -106,6 +106,8 @@ def load(state: State) -> Notifications:
     with reported(path):
         try:
             text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path} is not UTF-8: {error.reason} at byte {error.start}.", "Mend the file.") from None
         except FileNotFoundError:
             if VARIABLE in os.environ:
                 message = f"{VARIABLE} names {str(path)!r}, which is not there."
@@ -116,7 +118,7 @@ def load(state: State) -> Notifications:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path} is not valid TOML: {error}.", "Mend the line.") from None
     except ValidationError as error:
-        message, _ = explain(error, Notifications, str(path))
+        message, _ = explain(error, Notifications, str(path), shown=False)
         raise RecipeError(message, "Mend the file.") from None
 
 
@@ -160,7 +162,8 @@ def subject(outcome: Outcome) -> str:
     """The run in one line."""
     what = f"{outcome.model or 'run'}" + (f" version {outcome.version}" if outcome.version else "")
     accuracy = f", accuracy {outcome.accuracy:.4f}" if outcome.accuracy is not None else ""
-    return f"{what}: {outcome.result}{accuracy}"
+    result = "not promoted" if outcome.result == "kept" else outcome.result
+    return f"{what}: {result}{accuracy}"
 
 
 def body(outcome: Outcome) -> str:
@@ -197,11 +200,11 @@ def _post(webhook: Webhook, outcome: Outcome) -> None:
 
 def _mail(email: Email, outcome: Outcome) -> None:
     host, _, port = email.server.partition(":")
-    message = EmailMessage()
-    message["Subject"] = f"[inception] {subject(outcome)}"
-    message["From"], message["To"] = email.from_, ", ".join(email.to)
-    message.set_content(body(outcome) + "\n")
     try:
+        message = EmailMessage()
+        message["Subject"] = f"[inception] {subject(outcome)}"
+        message["From"], message["To"] = email.from_, ", ".join(email.to)
+        message.set_content(body(outcome) + "\n")
         secure = ssl.create_default_context()
         if email.security == "tls":
             server: smtplib.SMTP = smtplib.SMTP_SSL(host, int(port or 465), timeout=email.timeout, context=secure)
@@ -219,6 +222,9 @@ def _mail(email: Email, outcome: Outcome) -> None:
         raise NotificationError(f"{email.server}: {error}. See `security`.") from None
     except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused):
         raise NotificationError(f"{email.server} refused the sender or every recipient.") from None
+    except ValueError:
+        # Its words may hold what could not be sent: a password that is not ASCII, say.
+        raise NotificationError(f"{email.server}: its port, an address, user or password cannot be used.") from None
     except (OSError, smtplib.SMTPException) as error:
         raise Passing(f"{email.server}: {type(error).__name__}.") from None
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential, wait_random
 
-from trainer.errors import RegistryError, UsageError
+from trainer.errors import RegistryError, UsageError, without_secrets
 from trainer.events import EVENTS_VARIABLE, note
 
 T = TypeVar("T")
@@ -103,6 +103,7 @@ def patiently(address: str, deed: Callable[[], T], seconds: float | None = None)
 
 def _say(line: str) -> None:
     """To the screen that draws a run; else not on standard output, which a command's one JSON object may own."""
+    line = without_secrets(line)
     if os.environ.get(EVENTS_VARIABLE):
         note(line)
     else:

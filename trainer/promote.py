@@ -1,9 +1,9 @@
 """The verb `promote`: decide, append to the ledger by compare-and-set, move the alias, note the verdict.
 
-Every decision against a champion is an entry, whichever way it went, for it has used the test set. A run key that has
+Every decision against a champion is an entry, whichever way it went, for it has used the test set. A version that has
 one is never judged again: the ledger is asked first, the alias follows the ledger, and the tag `verdict` comes last, as
 the sign that the run key is done. So every call with the same run key ends in the same state, wherever an earlier one
-was killed.
+was killed. Only where the version was deleted since, and the run key has made another, that one is judged for itself.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def promote(
     """
     reconcile(registry, ledger, name)
     version = registered.version
-    if _decided(ledger.read().entries, run_key) is None:
+    if _decided(ledger.read().entries, run_key, version) is None:
         moved = moved_by_hand(registry, ledger, name)
         if moved is not None:
             text = f"{moved.in_words(name)} Say which of them holds: inception models audit {name}"
@@ -82,7 +82,7 @@ def _settle(ledger: Ledger, court: Court, tick: str, run_key: str) -> tuple[Verd
     """The verdict, its ledger entry, and the champion it was reached against."""
     while True:
         entries, generation = ledger.read()
-        done = _decided(entries, run_key)
+        done = _decided(entries, run_key, court.version)
         if done is not None:
             return court.recall(done, entries[: done.number - 1]), done, done.previous
         present = champion(entries)
@@ -100,9 +100,10 @@ def _settle(ledger: Ledger, court: Court, tick: str, run_key: str) -> tuple[Verd
         return verdict, entry, present
 
 
-def _decided(entries: Sequence[Entry], run_key: str) -> Entry | None:
-    """The entry by which the gate has decided on this run key."""
-    return next((one for one in entries if one.run_key == run_key and one.event in ("promote", "keep")), None)
+def _decided(entries: Sequence[Entry], run_key: str, version: str) -> Entry | None:
+    """The entry by which the gate has decided on what this run key made."""
+    of_gate = (one for one in entries if one.run_key == run_key and one.event in ("promote", "keep"))
+    return next((one for one in of_gate if (one.challenger or one.version) == version), None)
 
 
 def _entry(number: int, challenger: str, present: str | None, judgement: Judgement, tick: str, run_key: str) -> Entry:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainer import record
-from trainer.errors import InceptionError
+from trainer.errors import InceptionError, without_secrets
 from trainer.events import DEBUG_VARIABLE, emit
 from trainer.interruption import GO_ON, INTERRUPTED, Interrupted, interrupt
 from trainer.state import STORAGE_REFUSALS, State, storage_error
@@ -82,7 +82,8 @@ def _fail(where: Path | None, name: str, error: Exception, cause: BaseException 
     if cause is not None and cause is not error:
         error.__cause__ = cause
     known = error if isinstance(error, InceptionError) else None
-    message = known.message if known else f"{name} met an unexpected {type(error).__name__}: {error}"
+    unexpected = without_secrets(f"{name} met an unexpected {type(error).__name__}: {error}")
+    message = known.message if known else unexpected
     remedy = (
         known.remedy if known else "Run again with --debug for the traceback; if it comes back, report it with that."
     )
@@ -90,7 +91,7 @@ def _fail(where: Path | None, name: str, error: Exception, cause: BaseException 
         step=name,
         message=message,
         remedy=remedy,
-        traceback="".join(traceback.format_exception(error)),
+        traceback=without_secrets("".join(traceback.format_exception(error))),
         at=record.now(),
         hopeless=known is not None and known.hopeless,
     )

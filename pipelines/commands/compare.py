@@ -107,7 +107,9 @@ def _conclusion(paired: Paired) -> str:
         return f"{_name(better)} is better than {_name(worse)}."
     if paired.examples_needed is None:
         return "Cannot tell: the two are right equally often."
-    return f"Cannot tell which is better: about {paired.examples_needed:,} images would."
+    low, high = paired.difference_interval.low, paired.difference_interval.high
+    but = "" if low <= 0 <= high else " (the exact test, which decides, is stricter than the interval without 0)"
+    return f"Cannot tell which is better: about {paired.examples_needed:,} images would{but}."
 
 
 def _name(side: Side) -> str:

@@ -9,6 +9,7 @@ import click
 
 from pipelines.commands import options
 from trainer.errors import UsageError
+from trainer.output import expect, written
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,8 +70,9 @@ def evaluate(
         file = out.with_suffix(".npz") if out is not None else Path("predictions.npz")
         scored = any_source.scored(state, found, asked, Evaluate(), file.name)
         if out is not None:
-            scored.predictions.save(file)
-            write_atomically(out, scored.card.model_dump_json(indent=2) + "\n")
+            with written(out, "--out"):
+                scored.predictions.save(file)
+                write_atomically(out, scored.card.model_dump_json(indent=2) + "\n")
     if as_json:
         options.say_json(
             {
@@ -92,11 +94,7 @@ def evaluate(
 def _refuse(out: Path) -> None:
     if out.suffix != ".json":
         raise UsageError(f"Received the scorecard's name {str(out)!r}.", "Let it end in .json.")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(
-            f"Received the scorecard's name {str(out)!r}, which is in {str(out.parent)!r}, which is no folder.",
-            "Name a folder that is there.",
-        )
+    expect(out, "--out")
 
 
 def _show(found: Found, asked: Images, scored: Scored) -> None:

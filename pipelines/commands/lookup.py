@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,10 @@ WORDS = {
     "verdict_digest": "verdict digest",
 }
 """Lineage as it is shown: the run key, and under it what it is made of."""
+FIGURES: dict[str, Callable[[str], str]] = {
+    "test_log_loss": lambda value: f"{float(value):.4f}",
+    "parameters": lambda value: f"{int(value):,}",
+}
 
 
 @click.command()
@@ -43,6 +48,8 @@ def lookup(reference: str, root: Path, as_json: bool) -> None:
     from trainer.lookup import lookup as verb
 
     found = verb(reference, root)
+    if found.doubt:
+        click.echo(found.doubt, err=True)
     if as_json:
         options.say_json(found.model_dump(mode="json"))
         return
@@ -52,12 +59,13 @@ def lookup(reference: str, root: Path, as_json: bool) -> None:
 
 def _rows(found: Found) -> list[tuple[str, str]]:
     """What a person asks first; the rest of the tags follows, all but the recipe, which fills a screen."""
-    shown = {"test_accuracy", "verdict", "verdict_reason", "recipe", *found.lineage}
+    shown = {"test_accuracy", "verdict", "verdict_reason", "retired", "recipe", *found.lineage}
     rows = [
         ("model", f"{found.name} version {found.version}"),
         ("aliases", ", ".join(found.aliases) or "none"),
         ("verdict", found.verdict or "not decided yet"),
         ("", found.verdict_reason),
+        ("retired", found.retired),
         ("accuracy", f"{found.accuracy:.4f}" if found.accuracy is not None else None),
         ("made", f"{found.created_at:%Y-%m-%d %H:%M} UTC"),
         ("load with", found.load_uri),
@@ -66,5 +74,14 @@ def _rows(found: Found) -> list[tuple[str, str]]:
         ("MLflow run", found.run_id),
     ]
     rows += [(WORDS.get(tag, tag.replace("_", " ")), value) for tag, value in found.lineage.items()]
-    rows += [(tag.replace("_", " "), value) for tag, value in sorted(found.tags.items()) if tag not in shown]
+    others = {tag: value for tag, value in sorted(found.tags.items()) if tag not in shown}
+    rows += [(tag.replace("_", " "), _read(tag, value)) for tag, value in others.items()]
     return [(label, value) for label, value in rows if value]
+
+
+def _read(tag: str, value: str) -> str:
+    """A tag's value as it is best read; what a hand put there stays as it is."""
+    try:
+        return FIGURES[tag](value) if tag in FIGURES else value
+    except ValueError:
+        return value

@@ -48,33 +48,45 @@ def _list(root: Path, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from trainer.registry import opened_registry
+    from trainer.registry import ledger_of, opened_registry
+    from trainer.registry.audit import doubt
     from trainer.registry.protocol import CHALLENGER, CHAMPION
     from trainer.state import State
 
-    registry = opened_registry(State.existing(root))
-    rows = [_row(name, registry.versions(name)) for name in registry.names()]
+    state = State.existing(root)
+    registry = opened_registry(state)
+    rows = []
+    for name in registry.names():
+        moved = doubt(registry, ledger_of(state, name), name)
+        rows.append(_row(name, registry.versions(name)) | {"doubt": moved})
+        if moved:
+            click.echo(moved, err=True)
     if as_json:
         options.say_json({"models": rows})
         return
     if not rows:
         click.echo("No model is registered yet. Make one: inception run configs/digits.toml")
         return
-    table = Table("model", "versions", CHAMPION, CHALLENGER, box=None, header_style="bold", pad_edge=False)
+    table = Table("model", "versions", CHAMPION, CHALLENGER, "retired", box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(Text(row["name"]), str(row["versions"]), _in_words(row[CHAMPION]), _in_words(row[CHALLENGER]))
+        table.add_row(
+            Text(row["name"]),
+            str(row["versions"]),
+            _in_words(row[CHAMPION]),
+            _in_words(row[CHALLENGER]),
+            ", ".join(row["retired"]) or "none",
+        )
     Console().print(table)
 
 
 def _row(name: str, versions: list[ModelVersion]) -> dict[str, Any]:
-    from trainer.registry.protocol import CHALLENGER, CHAMPION
+    from trainer.registry.protocol import CHALLENGER, CHAMPION, RETIRED_TAG, accuracy_of
 
     row: dict[str, Any] = {"name": name, "versions": len(versions), CHAMPION: None, CHALLENGER: None}
     for version in versions:
-        accuracy = version.tags.get("test_accuracy")
-        shown = {"version": version.version, "accuracy": float(accuracy) if accuracy else None}
-        row |= {alias: shown for alias in version.aliases if alias in row}
-    return row
+        shown = {"version": version.version, "accuracy": accuracy_of(version)}
+        row |= {alias: shown for alias in version.aliases if alias in (CHAMPION, CHALLENGER)}
+    return row | {"retired": [one.version for one in versions if RETIRED_TAG in one.tags]}
 
 
 def _in_words(version: dict[str, Any] | None) -> str:

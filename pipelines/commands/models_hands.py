@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -139,8 +139,10 @@ def _then(hands: Hands, deed: Deed) -> str:
 
 def _named(hands: Hands, version: str | None) -> str:
     """A version with its accuracy; it may be gone from the registry."""
-    known: dict[str | None, Any] = {one.version: one.tags for one in hands.registry.versions(hands.name)}
+    from trainer.registry.protocol import accuracy_of
+
     if version is None:
         return "nobody"
-    accuracy = known.get(version, {}).get("test_accuracy")
-    return f"version {version}" + (f" (accuracy {float(accuracy):.4f})" if accuracy else "")
+    known = {one.version: accuracy_of(one) for one in hands.registry.versions(hands.name)}
+    accuracy = known.get(version)
+    return f"version {version}" + (f" (accuracy {accuracy:.4f})" if accuracy is not None else "")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trainer.registry.audit import Audit
 
 _STYLES = {"promote": "green", "force": "yellow", "rollback": "yellow", "retire": "red", "keep": "dim"}
+_WORDS = {"kept": "not promoted", "undecided": "undecided"}
 
 
 @click.command()
@@ -35,16 +36,24 @@ def history(name: str, root: Path, as_json: bool) -> None:
     from rich.text import Text
 
     from trainer import registry
+    from trainer.registry.audit import results
+    from trainer.registry.belonging import expect_known
     from trainer.registry.protocol import champion
     from trainer.state import State
 
     with redirect_stdout(sys.stderr):
         known, ledger = registry.opened(State.existing(root), name)
-        there = {one.version for one in known.versions(name)}
+        versions = known.versions(name)
+        expect_known(known, ledger, name)
         entries = ledger.read().entries
+    there = {one.version for one in versions}
     rows = [
-        {**one.model_dump(mode="json"), "deleted": sorted({one.version, one.previous, one.challenger} - {None, *there})}
-        for one in entries
+        {
+            **one.model_dump(mode="json"),
+            "result": result,
+            "deleted": sorted({one.version, one.previous, one.challenger} - {None, *there}),
+        }
+        for one, result in zip(entries, results(entries, versions), strict=True)
     ]
     if as_json:
         options.say_json({"model": name, "ledger": ledger.address, "champion": champion(entries), "entries": rows})
@@ -52,13 +61,13 @@ def history(name: str, root: Path, as_json: bool) -> None:
     if not rows:
         click.echo(f"Nothing has been decided about {name} yet.")
         return
-    table = Table("entry", "when (UTC)", "event", "version", "champion", "verdict", "by", "reason", box=None)
+    table = Table("entry", "when (UTC)", "event", "version", "champion", "digest", "by", "reason", box=None)
     table.header_style, table.pad_edge = "bold", False
     for row in rows:
         table.add_row(
             str(row["number"]),
             row["at"][:16].replace("T", " "),
-            Text(row["event"], _STYLES.get(row["event"], "cyan")),
+            Text(_WORDS.get(row["result"], row["event"]), _STYLES.get(row["event"], "cyan")),
             _named(row["challenger"] or row["version"], row),
             _change(row),
             (row["verdict_digest"] or "")[:8],
@@ -98,14 +107,14 @@ def audit(
         raise UsageError("Received both --adopt and --restore.", "Give one of them.")
     hands = models_hands.opened(root, name)
     with redirect_stdout(sys.stderr):
-        verb.mend(hands.registry, hands.ledger, name)
-        found = verb.audit(hands.registry, hands.ledger, name)
         if adopt or restore:
             deed = verb.adopt(hands, reason) if adopt else verb.restore(hands, reason)
+            begun = bool(hands.ledger.read().entries)
+            wrong = verb.audit(hands.registry, hands.ledger, name).discrepancies if begun else ["Begin a new ledger."]
             then = f"version {deed.version}" if deed.version else "nobody"
-            options.confirmed(f"{' '.join(found.discrepancies)} Make {then} the champion of {name}?", yes)
+            options.confirmed(f"{' '.join(wrong)} Make {then} the champion of {name}?", yes)
             verb.put_right(hands, deed)
-            found = verb.audit(hands.registry, hands.ledger, name)
+        found = verb.audit(hands.registry, hands.ledger, name)
     if as_json:
         options.say_json({**found.model_dump(mode="json"), "agrees": found.agrees})
     else:

@@ -35,6 +35,7 @@ def prune(name: str, keep: int, apply: bool, yes: bool, root: Path, as_json: boo
       inception models prune digits --keep 5 --apply
     """
     from trainer import registry
+    from trainer.registry.belonging import expect_known
     from trainer.retention import Sweep, Tracked, plan
     from trainer.state import State
 
@@ -42,6 +43,7 @@ def prune(name: str, keep: int, apply: bool, yes: bool, root: Path, as_json: boo
     gone: list[Item] = []
     with redirect_stdout(sys.stderr):
         known, ledger = registry.opened(state, name)
+        expect_known(known, ledger, name)
         tracked = Tracked(state)
         found = plan(state, known, ledger, tracked, name, keep)
     if not as_json:

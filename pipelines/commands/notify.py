@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.commands import options
+
+if TYPE_CHECKING:
+    from trainer.notifications import Notifications
+    from trainer.record import Outcome
 
 
 @click.command()
@@ -29,17 +34,32 @@ def notify(ctx: click.Context, tick: str | None, root: Path, as_json: bool) -> N
     from trainer.state import State
 
     state = State.existing(root)
-    outcome = find(_folder(state.root / "ticks", tick), Outcome)
+    folder = _folder(state.root / "ticks", tick)
+    outcome = find(folder, Outcome)
     if outcome is None:
-        ctx.fail(f"The run {tick} has not come to its end, or left no outcome.")
+        ctx.fail(f"The outcome of the run {folder.name} was written by another version of inception, or is damaged.")
     wanted = notifications.load(state)
     told = notifications.tell(state, outcome)
     if as_json:
         options.say_json({"tick": outcome.tick, "result": outcome.result, "told": told})
     else:
-        click.echo(f"{notifications.subject(outcome)}\ntold: {', '.join(told) or 'nobody'}")
+        click.echo(f"{notifications.subject(outcome)}\ntold: {', '.join(told) or _nobody(wanted, outcome)}")
     if len(told) < len(wanted.wanting(outcome.result)):
         ctx.exit(1)
+
+
+def _nobody(wanted: Notifications, outcome: Outcome) -> str:
+    """Why nobody was told."""
+    from trainer.notifications import FILE
+
+    if not (wanted.webhook or wanted.email):
+        return f"nobody. There is no {FILE} in the state folder, or nobody in it."
+    if not wanted.wanting(outcome.result):
+        return (
+            f"nobody. No `on` of {FILE} lists {outcome.result!r}. To try it out name another run, by its folder in "
+            "ticks/: inception notify TICK"
+        )
+    return "nobody"
 
 
 def _folder(ticks: Path, tick: str | None) -> Path:

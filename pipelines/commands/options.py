@@ -66,7 +66,8 @@ def say_json(value: Any) -> None:
 
 def command_line(words: Sequence[str], root: Path) -> str:
     """`inception` with these words, as it can be typed here for the same state folder."""
-    named = [] if os.environ.get("INCEPTION_STATE") or root == Path(DEFAULT_ROOT) else ["--state", str(root)]
+    meant = Path(os.environ.get("INCEPTION_STATE") or DEFAULT_ROOT)
+    named = [] if root.absolute() == meant.absolute() else ["--state", str(root)]
     return shlex.join([_command(), *words, *named])
 
 

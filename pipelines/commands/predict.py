@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.commands import options
+from trainer.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.prediction.answering import Answer
     from trainer.prediction.naming import Pictures
 
 FORMATS = ("table", "json", "csv", "jsonl")
+_ENDINGS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".txt": "table", "": "table"}
 _MANY = 100
 """So many pictures get a line that counts them."""
 _SPOKEN_EVERY = {True: 0.3, False: 10.0}
@@ -39,7 +41,7 @@ _ERRORS_SHOWN = 20
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="How to write the answers; else as the name of --output ends, else a table.",
+    help="How to write the answers; else as the name of --output ends (.csv, .json, .jsonl, .txt), else a table.",
 )
 @click.option(
     "--output",
@@ -79,6 +81,7 @@ def predict(
     from trainer.state import State
 
     form = _form("json" if as_json else form, output)
+    _expect(output)
     state = State.existing(root)
     pictures = naming.find(images)
     found = lookup(opened_registry(state), reference)
@@ -97,10 +100,29 @@ def predict(
 
 
 def _form(asked: str | None, output: str | None) -> str:
+    """Errors: UsageError (the output's name ends as no format does)."""
     if asked is not None:
         return asked
-    ending = (output or "").rpartition(".")[2].lower()
-    return ending if ending in FORMATS else "table"
+    ending = PurePath(output or "").suffix.lower()
+    if ending not in _ENDINGS:
+        raise UsageError(
+            f"Received the output {output!r}, and no format ends in {ending}.",
+            f"Let it end in {', '.join(filter(None, _ENDINGS))}, or say --format {'|'.join(FORMATS)}.",
+        )
+    return _ENDINGS[ending]
+
+
+def _expect(output: str | None) -> None:
+    """Errors: UsageError, StateError, where the output has no such place, or a local one cannot be written."""
+    from trainer.output import expect
+    from trainer.storage import Bucket, place
+
+    if output is None or isinstance(place(output), Bucket):
+        return
+    path = Path(output).expanduser()
+    if path.is_dir() or output.endswith("/"):
+        raise UsageError(f"Received the output {output!r}, which is a folder.", "Name a file: --output answers.csv.")
+    expect(path, "--output")
 
 
 def _write(lines: Iterable[str], form: str, output: str | None) -> None:
@@ -109,14 +131,12 @@ def _write(lines: Iterable[str], form: str, output: str | None) -> None:
         for line in ["".join(lines)] if form == "json" else lines:
             click.echo(line, nl=False)
         return
-    from trainer.storage import place
+    from trainer.output import written
+    from trainer.storage import writing
 
-    folder, _, name = output.rpartition("/")
     encoding = "utf-8-sig" if form == "csv" else "utf-8"
-    with ExitStack() as opened:
-        path = opened.enter_context(place(folder or ("/" if output.startswith("/") else ".")).writing(name))
-        with path.open("w", encoding=encoding, newline="") as file:
-            file.writelines(lines)
+    with written(output, "--output"), writing(output) as path, path.open("w", encoding=encoding, newline="") as file:
+        file.writelines(lines)
 
 
 def _watched(answers: Iterable[Answer], total: int, output: str | None, failed: list[Answer]) -> Iterator[Answer]:
@@ -140,7 +160,8 @@ def _say_what_is_missing(pictures: Pictures, failed: list[Answer], output: str |
     if pictures.passed_over:
         click.echo(f"passed over, not called like a picture: {pictures.passed_over:,}", err=True)
     if output is not None:
-        click.echo(f"{total - len(failed):,} of {total:,} images classified in {output}", err=True)
+        images = "image" if total == 1 else "images"
+        click.echo(f"{total - len(failed):,} of {total:,} {images} classified in {output}", err=True)
     for answer in failed[:_ERRORS_SHOWN]:
         click.echo(f"{click.style('error:', fg='red', bold=True)} {answer.image} {answer.error}", err=True)
     if len(failed) > _ERRORS_SHOWN:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import options
+from trainer.errors import StateError
 
 if TYPE_CHECKING:
     from trainer.state import State
@@ -34,6 +35,11 @@ def report(run: str | None, opened: bool, anew: bool, root: Path, as_json: bool)
     """
     from trainer.state import State
 
+    if not root.is_dir():  # also with an MLflow server in use, where other commands need none: the runs lie here
+        raise StateError(
+            f"There is no state folder at {root}.",
+            "Name the folder that `inception run` wrote with --state DIR, or run a recipe first.",
+        )
     state = State.existing(root)
     if run is None:
         _index(state, opened, as_json)

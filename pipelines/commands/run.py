@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trainer.record import Outcome
 
-TARGETS = {"local": "pipelines.local", "docker": "pipelines.docker"}
+TARGETS = {"local": "pipelines.local", "docker": "pipelines.containers"}
 """Where a run may take place on this machine, and the module whose `run(recipe, state, show, force) -> Outcome` does it
 there."""
 KFP = "kfp"
@@ -106,13 +106,8 @@ def _expect_nothing_of_clusters(ctx: click.Context) -> None:
 def _conclude(console: Console, outcome: Outcome, asked: list[str], root: Path) -> None:
     from rich.text import Text
 
-    headline = Text(outcome.result.upper(), f"bold {STYLES[outcome.result]}")
-    if outcome.version is not None:
-        headline.append(f"  {outcome.model} version {outcome.version}", "bold")
-    if outcome.accuracy is not None:
-        headline.append(f"  accuracy {outcome.accuracy:.4f}", "bold")
     console.print()
-    console.print(headline)
+    console.print(Text(outcome.result.upper(), f"bold {STYLES[outcome.result]}").append(_what(outcome), "bold"))
     first, second = _next(outcome, asked, root)
     rows = [
         ("", outcome.reason),
@@ -124,6 +119,17 @@ def _conclude(console: Console, outcome: Outcome, asked: list[str], root: Path) 
     for label, text in rows:
         if text:
             console.print(Text.assemble("  ", (label, "dim"), text), soft_wrap=True)
+
+
+def _what(outcome: Outcome) -> str:
+    """What the result is about. Beside KEPT the version alone would be read as the one that was kept."""
+    figure = f"accuracy {outcome.accuracy:.4f}" if outcome.accuracy is not None else ""
+    if outcome.result == "kept" and outcome.version is not None:
+        stays = f"version {outcome.champion} stays champion" if outcome.champion else "nobody is champion"
+        made = f"version {outcome.version}" + (f" ({figure})" if figure else "")
+        return f"  {outcome.model}: {stays}, {made} was not promoted"
+    made = f"{outcome.model} version {outcome.version}" if outcome.version is not None else ""
+    return "".join(f"  {text}" for text in (made, figure) if text)
 
 
 def _next(outcome: Outcome, asked: list[str], root: Path) -> list[str]:

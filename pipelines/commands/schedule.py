@@ -156,8 +156,11 @@ def pause(name: str, file: Path, root: Path) -> None:
     Example:
       inception schedule pause digits-weekly
     """
+    from pipelines.schedules import DEFAULT_FILE
+
     _set_paused(name, file, root, True)
-    click.echo(f"{name} is paused. Resume it: inception schedule resume {name}")
+    named = [] if file == DEFAULT_FILE else ["--file", str(file)]
+    click.echo(f"{name} is paused. Resume it: {options.command_line(['schedule', 'resume', name, *named], root)}")
 
 
 @schedule.command()
@@ -204,8 +207,10 @@ def history(name: str | None, last: int, file: Path, root: Path, as_json: bool) 
     if not found:
         click.echo("No tick has come to an end yet.")
         return
-    table = Table("ended", "schedule", "result", "version", box=None, header_style="bold", pad_edge=False)
-    table.add_column("reason", no_wrap=True, overflow="ellipsis")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("ended (UTC)", "schedule", "result", "version"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("reason")
     for tick in found:
         ended = f"{datetime.fromisoformat(tick['ended']).astimezone(UTC):%Y-%m-%d %H:%M}"
         result = Text(tick["result"], _STYLES.get(tick["result"], "yellow"))
@@ -232,13 +237,14 @@ def _history(name: str | None, last: int, file: Path, root: Path) -> list[dict[s
 
 
 def _row(one: Schedule, state: State) -> dict[str, Any]:
-    from pipelines import clock, ticks
+    from pipelines import ticks
+    from pipelines.jobs import Cron, opened
 
     past = ticks.history(state, one.name)
-    with clock.opened(state) as jobs:
+    with opened(state) as jobs:
         job = jobs.get_job(one.name)
     paused = job is not None and job.next_run_time is None
-    known = job is not None and clock.Cron(one).same_times(job.trigger)
+    known = job is not None and Cron(one).same_times(job.trigger)
     due = job.next_run_time if known else one.after(datetime.now(UTC))
     status = "disabled" if not one.enabled else "paused" if paused else "enabled"
     return {
@@ -256,8 +262,8 @@ def _row(one: Schedule, state: State) -> dict[str, Any]:
 
 def _set_paused(name: str, file: Path, root: Path, paused: bool) -> datetime | None:
     """Pause or resume a job; its next tick."""
-    from pipelines import clock
     from pipelines.commands import schedule_cluster
+    from pipelines.jobs import add, opened
     from pipelines.schedules import load, named
     from trainer.errors import UsageError
     from trainer.state import State
@@ -268,9 +274,9 @@ def _set_paused(name: str, file: Path, root: Path, paused: bool) -> datetime | N
     if chosen.environment is not None:
         schedule_cluster.set_running(chosen, not paused)
         return chosen.after(datetime.now(UTC))
-    with clock.opened(State.open(root)) as jobs:
+    with opened(State.open(root)) as jobs:
         if jobs.get_job(name) is None:
-            clock.add(jobs, State.open(root), chosen)
+            add(jobs, State.open(root), chosen)
         (jobs.pause_job if paused else jobs.resume_job)(name)
         following: datetime | None = jobs.get_job(name).next_run_time
     return following

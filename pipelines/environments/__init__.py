@@ -44,6 +44,8 @@ class Images(Section):
     """For prepare and evaluate."""
     gpu: str | None = None
     """For train."""
+    registry: str | None = None
+    """Where `inception images push` puts them: `registry.example.com/vision`."""
     digests: str | None = None
     """JSON file beside this one with the three addresses by digest, as `inception images push` writes it."""
     pull_secrets: Annotated[tuple[str, ...], Field(strict=False)] = ()
@@ -120,12 +122,16 @@ class Environment(Section):
         return dict(sorted(({k: v for k, v in addresses.items() if v is not None} | self.variables).items()))
 
 
-def load(name: str) -> Environment:
+def load(name: str, pushed: bool = True) -> Environment:
     """An environment by its name in configs/environments, or by the path of its file.
+
+    Args:
+        name: of the environment, or of its file.
+        pushed: read the file of digests; False for who is about to write it.
 
     Errors: RecipeError (missing, unreadable, invalid).
     """
-    file = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    file = _file(name)
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -140,7 +146,24 @@ def load(name: str) -> Environment:
     except ValidationError as error:
         message, _ = explain(error, Environment, str(file))
         raise RecipeError(message, "Mend the environment's file.") from None
+    if not pushed:
+        return environment
     return environment.model_copy(update={"images": _by_digest(environment.images, file)})
+
+
+def digests_of(name: str) -> Path:
+    """Where an environment has its file of digests. Errors: RecipeError (it names none)."""
+    environment = load(name, pushed=False)
+    if environment.images.digests is None:
+        raise RecipeError(
+            f"The environment {environment.name!r} names no file for the digests of its images.",
+            f'Write [images] digests = "{environment.name}.images.json" into {_file(name)}, or name a file with -o.',
+        )
+    return _file(name).parent / environment.images.digests
+
+
+def _file(name: str) -> Path:
+    return Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
 
 
 def _by_digest(images: Images, file: Path) -> Images:
@@ -154,7 +177,7 @@ def _by_digest(images: Images, file: Path) -> Images:
     except FileNotFoundError:
         raise RecipeError(
             f"{file}: there are no image digests at {images.digests!r}, seen from the file.",
-            "Push the images first: that writes the file.",
+            "Push the images first, with `inception images push`: that writes the file.",
         ) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
         raise RecipeError(

@@ -170,7 +170,8 @@ def test_the_run_card_is_there_and_in_mlflow(story: Story) -> None:
     first = outcome(story.first)
     card = Path(first["card"])
     assert "promoted" in card.read_text(encoding="utf-8").lower()
-    assert list(story.place.state.glob(f"artifacts/{first['mlflow_run_id']}/artifacts/card/{card.name}"))
+    [published] = story.place.state.glob(f"artifacts/{first['mlflow_run_id']}/artifacts/card/{card.name}")
+    assert json.loads(published.with_name("outcome.json").read_text()) == first
 
 
 def test_nothing_is_written_outside_the_state_folder(story: Story) -> None:

@@ -35,15 +35,16 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["commands.md", "recipe.md", "steps.md", "variants.md"])
+@pytest.mark.parametrize("name", ["commands.md", "environments.md", "recipe.md", "steps.md", "variants.md"])
 def test_generated_pages_are_what_the_code_says(name: str) -> None:
     """`make docs` was run after the last change."""
     assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == generator().page(name)
 
 
-def test_every_recipe_key_has_a_meaning() -> None:
-    """No row of the recipe reference has an empty last column."""
-    page = (ROOT / "docs" / "reference" / "recipe.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["environments.md", "recipe.md"])
+def test_every_key_has_a_meaning(name: str) -> None:
+    """No row of the reference has an empty last column."""
+    page = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
     assert [line for line in page.splitlines() if re.fullmatch(r"\| `\w+` \|.*\|\s*\|", line)] == []
 
 

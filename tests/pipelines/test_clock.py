@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines import clock, ticks
+from pipelines import clock, jobs, ticks
 from pipelines.cli import _status
 from pipelines.clock import Clock
+from pipelines.jobs import opened
 from trainer import record
 from trainer.errors import StateError
 from trainer.state import State
@@ -49,11 +51,11 @@ class Desk:
         return Clock(self.state, self.file, self.said.append).once()
 
     def jobs(self) -> dict[str, datetime | None]:
-        with clock.opened(self.state) as jobs:
+        with opened(self.state) as jobs:
             return {job.id: job.next_run_time for job in jobs.get_jobs()}
 
     def set_next(self, name: str, at: datetime | None) -> None:
-        with clock.opened(self.state) as jobs:
+        with opened(self.state) as jobs:
             jobs.modify_job(name, next_run_time=at)
 
 
@@ -90,7 +92,7 @@ def test_a_job_that_stays_in_the_file_keeps_its_next_tick(desk: Desk) -> None:
     desk.once()
     desk.set_next("a", LONG_AGO)
     before = desk.jobs()["a"]
-    with clock.opened(desk.state) as jobs:
+    with opened(desk.state) as jobs:
         Clock(desk.state, desk.file, desk.said.append)._sync(jobs, clock.load(desk.file))
     assert desk.jobs()["a"] == before
 
@@ -138,6 +140,59 @@ def test_a_tick_that_was_killed_is_taken_up_again(desk: Desk) -> None:
     assert desk.ran == ["a"]
 
 
+def test_ticks_that_wait_for_another_ones_end_outlive_a_stop(desk: Desk) -> None:
+    """Two are due at once: the one that is stopped and the one that had not begun both run at the next start."""
+    desk.write()
+    desk.file.write_text(desk.file.read_text() + FILE.format(name="b", cron="0 3 * * MON", enabled="true"))
+    desk.once()
+    for name in ("a", "b"):
+        desk.set_next(name, LONG_AGO)
+    serving = Clock(desk.state, desk.file, desk.said.append)
+
+    def stopped(schedule: Any, due: datetime) -> int:
+        serving.stop()
+        return 130
+
+    serving._tick = stopped  # type: ignore[method-assign]
+    serving.serve()
+    assert desk.once()
+    assert sorted(desk.ran) == ["a", "b"]
+    assert desk.once()
+    assert sorted(desk.ran) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("due", "left"), [(LONG_AGO, set()), (None, {"a"})])
+def test_a_tick_that_outlives_its_scheduler_is_not_run_twice(
+    due: datetime | None, left: set[str], desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It forgets by itself that it was asked for; one that a person runs leaves the scheduler's alone."""
+    monkeypatch.setattr(ticks, "_tick", lambda *_: tick("a"))
+    ticks.ask(desk.state, "a")
+    ticks.run(clock.load(desk.file)[0], desk.file, desk.state, lambda _: None, due)
+    assert ticks.asked(desk.state) == left
+
+
+def test_a_state_folder_that_was_moved_is_served_on(desk: Desk, tmp_path: Path) -> None:
+    """Jobs that were made when it lay elsewhere tick."""
+    desk.once()
+    jobs.serving.clear()  # as in a new process
+    moved = State.open(desk.state.root.rename(tmp_path / "elsewhere"))
+    desk.state = moved
+    desk.set_next("a", LONG_AGO)
+    serving = Clock(moved, desk.file, desk.said.append)
+
+    def run_and_stop(schedule: Any, due: datetime) -> int:
+        serving.stop()
+        return desk._tick(schedule, due)
+
+    serving._tick = run_and_stop  # type: ignore[method-assign]
+    at_last = threading.Timer(20, serving.stop)
+    at_last.start()
+    serving.serve()
+    at_last.cancel()
+    assert desk.ran == ["a"]
+
+
 def test_one_process_serves_a_state_folder(desk: Desk) -> None:
     """Another one is refused while the first lives."""
     desk.once()
@@ -162,8 +217,8 @@ def test_the_history_survives_a_line_that_was_cut_off(state: State) -> None:
     ticks.folder(state).mkdir()
     ticks._remember(state, tick("a"))
     path = ticks.folder(state) / ticks.HISTORY
-    with open(path, "a") as file:
-        file.write('{"schedule": "a", "res')
+    with open(path, "ab") as file:
+        file.write('{"schedule": "a", "reason": "é'.encode()[:-1])
     ticks._remember(state, tick("b", "promoted"))
     assert [(one.schedule, one.result) for one in ticks.history(state)] == [("a", "skipped"), ("b", "promoted")]
     assert [one.schedule for one in ticks.history(state, "b")] == ["b"]
@@ -183,6 +238,37 @@ def test_the_history_is_shown_newest_first(desk: Desk, capsys: pytest.CaptureFix
     assert "Did you mean 'a'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("when", ["loaded", "served"])
+def test_a_change_of_the_file_is_never_missed(when: str, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even one that comes between its first reading and the first look at it; one that cannot be read is told once."""
+    serving = Clock(desk.state, desk.file, desk.said.append)
+    monkeypatch.setattr(clock, "LOOK_SECONDS", 0.01)
+    whole, read = clock.load, 0
+
+    def load(file: Path) -> Any:
+        nonlocal read
+        found, read = whole(file), read + 1
+        if read == 1 and when == "loaded":
+            desk.write(name="another")
+        return found
+
+    def announce(jobs: Any) -> None:
+        if when == "served" and read == 1:
+            desk.write(name="another")
+        if "another" in serving._schedules:
+            desk.file.unlink()
+            threading.Timer(0.2, serving.stop).start()
+
+    monkeypatch.setattr(clock, "load", load)
+    monkeypatch.setattr(serving, "_announce", announce)
+    at_last = threading.Timer(5, serving.stop)
+    at_last.start()
+    serving.serve()
+    at_last.cancel()
+    assert set(desk.jobs()) == {"another"}
+    assert len([line for line in desk.said if "There is no schedule file" in line]) == 1
+
+
 def test_serve_ends_when_it_is_asked_to(desk: Desk) -> None:
     """A due tick runs, and a stop ends the serving; nothing of the scheduler stays behind."""
     desk.write(cron="* * * * * *")
@@ -197,3 +283,16 @@ def test_serve_ends_when_it_is_asked_to(desk: Desk) -> None:
     serving.serve()
     assert desk.ran == ["a"]
     assert (ticks.folder(desk.state) / "jobs.db").exists()
+
+
+def test_the_history_fits_a_narrow_terminal(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long reason is wrapped, and takes the place of no other column."""
+    monkeypatch.setenv("COLUMNS", "80")
+    ticks.folder(desk.state).mkdir(exist_ok=True)
+    long = tick("a", "promoted").model_copy(update={"reason": "word " * 100, "version": "12"})
+    ticks._remember(desk.state, long)
+    assert _status(["schedule", "history", "a", "--file", str(desk.file), "--state", str(desk.state.root)]) == 0
+    first = capsys.readouterr().out.splitlines()[1]
+    assert [*first.split()[2:5]] == ["a", "promoted", "12"]

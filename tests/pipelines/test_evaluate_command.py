@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from pipelines.cli import main
+from pipelines.commands.compare import _conclusion
+from trainer.compare import Paired
 from trainer.scorecard import Predictions, Scorecard
 from trainer.state import State
 
@@ -71,10 +73,11 @@ def test_one_json_object_is_the_answer(ask: Any) -> None:
         (("evaluate", "colour", *ANIMALS), 1, "Did you mean 'colours'?"),
         (("evaluate", "colours/2", *ANIMALS), 1, "does not name its classes"),
         (("evaluate", "colours/3", *ANIMALS), 1, "cannot be loaded"),
-        (("evaluate", "colours", "--data", "folder:nowhere"), 1, "There is no folder"),
+        (("evaluate", "colours", "--data", "folder:nowhere"), 1, "Mend the path: that of --data, or"),
         (("evaluate", "colours", "--data", "digts"), 2, "Did you mean 'digits'?"),
         (("evaluate", "colours", *ANIMALS, "--out", "card.txt"), 2, "Let it end in .json."),
-        (("evaluate", "colours", *ANIMALS, "--out", "no/card.json"), 2, "is no folder"),
+        (("evaluate", "colours", *ANIMALS, "--out", "no/card.json"), 2, "There is no folder 'no' for"),
+        (("evaluate", "colours", *ANIMALS, "--out", "/proc/card.json"), 1, "/proc/card.json cannot be written"),
         (("compare", "colours/1", "colours"), 1, "Name images to ask both about with --data SOURCE."),
         (("compare", "colours/1", "colours/3", *ANIMALS), 1, "colours version 3"),
     ],
@@ -96,3 +99,17 @@ def test_a_model_is_as_good_as_itself(ask: Any) -> None:
     status, out, _ = ask("compare", "colours", "colours/1", *ANIMALS, "--json")
     answer = json.loads(out)
     assert (answer["p_value"], answer["better"], answer["difference"]) == (1.0, None, 0.0)
+
+
+@pytest.mark.parametrize(("low", "explained"), [(0.001, True), (-0.001, False)])
+def test_an_interval_without_0_that_decides_nothing_is_explained(low: float, explained: bool) -> None:
+    """The exact test is the stricter of the two, and it decides."""
+    side = {"name": "colours", "version": "1", "accuracy": 0.9, "interval": None, "log_loss": 0.1}
+    side |= {"calibration_error": 0.1, "right_alone": 5, "seen": 0}
+    paired = Paired.model_validate(
+        {"source": "x", "examples": 100, "classes": ["a", "b"], "first": side, "second": side, "difference": 0.05,
+         "difference_interval": {"low": low, "high": 0.1}, "p_value": 0.0625, "level": 0.05, "better": None,
+         "examples_needed": 140}
+    )  # fmt: skip
+    assert _conclusion(paired).startswith("Cannot tell which is better: about 140 images would")
+    assert ("stricter than the interval without 0" in _conclusion(paired)) is explained

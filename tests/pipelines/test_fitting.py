@@ -114,6 +114,19 @@ def test_every_step_shares_the_state_and_knows_the_addresses(step: str) -> None:
     assert ("secretAsVolume" in wanted) is (step == "report")
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_says_what_it_is(step: str) -> None:
+    """Its name for people in the graph, what it does on its pod, and the meaning of every input."""
+    spec = documents()[0]
+    task = tasks(spec)[step]
+    assert task["taskInfo"]["name"].lower().split()[0] == step
+    about = executor(step)[1]["podMetadata"]["annotations"]["kubernetes.io/description"]
+    assert about.endswith(".")
+    assert "\n" not in about
+    inputs = spec["components"][task["componentRef"]["name"]]["inputDefinitions"]["parameters"]
+    assert all(one.get("description") for one in inputs.values() if one["parameterType"] != "TASK_FINAL_STATUS")
+
+
 def test_the_training_gets_its_machine() -> None:
     """GPU, processors, memory, shared memory, nodes, time and tries; the others get none of it."""
     container, wanted = executor("train")
@@ -188,6 +201,8 @@ def test_checkpoints_go_where_the_environment_keeps_them() -> None:
     sent = config.parse(asked(recipe(), environment))
     assert sent.resources.checkpoints == "gs://vision-models/checkpoints"
     assert sent.digest() == recipe().digest()
+    form = documents()[0]["root"]["inputDefinitions"]["parameters"]["recipe"]["defaultValue"]
+    assert config.parse(form).resources.checkpoints == "gs://vision-models/checkpoints"
     own = config.load(ROOT / "configs" / "digits.toml", ["resources.checkpoints=gs://mine/here"])
     assert config.parse(asked(own, environment)).resources.checkpoints == "gs://mine/here"
 

@@ -128,6 +128,8 @@ def test_the_same_classes_in_another_order_are_no_change(asked: Callable[..., An
     card = json.loads(Path("old.json").read_text())
     turned = {key: card[key][::-1] for key in ("classes", "per_class", "confusion")}
     Path("old.json").write_text(json.dumps({**card, **turned}))
+    kept = Predictions.load(Path("old.npz"))
+    Predictions(kept.identities, 1 - kept.labels, kept.probabilities[:, ::-1]).save(Path("old.npz"))
     asks = policy("threshold = 0.5\nmax_class_drop = 0.0")
     verdict = json.loads(asked("--scorecard", "new.json", "--against", "old.json", "--policy", asks, "--json")[1])
     assert verdict["outcome"] == "promote"
@@ -152,7 +154,8 @@ def damage(name: str, content: str) -> None:
         (lambda: damage("gate.toml", "[gate]\nthreshhold = 0.5"), 2, "Did you mean 'threshold'?"),
         (lambda: damage("gate.toml", "[gate"), 2, "gate.toml is not valid TOML"),
         (lambda: Path("gate.toml").unlink(), 2, "There is no recipe at 'gate.toml'"),
-        (lambda: damage("gate.toml", "[data]\nsource = 'digits'"), 2, "gate: missing"),
+        (lambda: damage("gate.toml", "[data]\nsource = 'digits'"), 2, "gate.toml is no policy: it has no [gate]."),
+        (lambda: damage("gate.toml", Path("new.json").read_text()), 2, "gate.toml is no policy: it has no [gate]."),
     ],
 )
 def test_bad_files_end_in_a_clear_error(

@@ -118,6 +118,16 @@ def test_alone_it_lists_the_models(place: Place) -> None:
     assert ended.value.code == 2
 
 
+def test_an_accuracy_that_a_hand_made_no_number_is_left_out(place: Place) -> None:
+    """Of the list, and of the questions."""
+    place.registry.set_tags("digits", "2", {"test_accuracy": "good"})
+    status, out, _ = place.ask()
+    assert (status, json.loads(place.ask("--json")[1])["models"][0]["champion"]["accuracy"]) == (0, None)
+    assert "version 2" in out
+    _, _, err = place.ask("rollback", "digits")
+    assert "Champion now: version 2." in err
+
+
 def test_the_history_tells_who_did_what_and_why(place: Place) -> None:
     """By the run or the person; a version that was deleted since is still told of."""
     place.ask("promote", "digits", "3", "--reason", "wrong labels in the test set", "--yes")
@@ -161,7 +171,7 @@ def test_hands_change_the_champion_and_say_so(place: Place) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("promote", "digits", "3", "--yes"), 2, "empty reason"),
+        (("promote", "digits", "3", "--yes"), 2, "no reason"),
         (("promote", "digits", "9", "--reason", "r", "--yes"), 1, "no version '9'"),
         (("promote", "digit", "3", "--reason", "r", "--yes"), 1, "Did you mean 'digits'"),
         (("rollback", "digits", "--to", "3", "--yes"), 1, "was never champion"),
@@ -251,16 +261,76 @@ def test_an_alias_moved_in_mlflow_is_found_and_settled(place: Place) -> None:
     assert place.events() == ["promote", "promote", "restore", "adopt"]
 
 
-def test_a_crash_before_the_alias_moved_heals_at_the_audit(place: Place) -> None:
-    """It is said on standard error, and they agree."""
+def test_a_crash_before_the_alias_moved_is_told_and_put_right(place: Place) -> None:
+    """The audit alone changes nothing; the next run mends it, and so does --restore."""
     registry, ledger = opened(place.state, "digits")
     entries, generation = ledger.read()
     changed = {"number": 3, "event": "rollback", "version": "1", "previous": "2"}
     ledger.append(entries[0].model_copy(update=changed), generation)
-    status, out, err = place.ask("audit", "digits", "--json")
-    assert (status, json.loads(out)["agrees"]) == (0, True)
-    assert "is version 1 again as the ledger says" in err
+    status, out, _ = place.ask("audit", "digits", "--json")
+    assert (status, json.loads(out)["agrees"]) == (1, False)
+    assert "a run was killed in between" in json.loads(out)["discrepancies"][0]
+    assert registry.alias("digits", "champion") == "2"
+    assert place.ask("audit", "digits", "--restore", "--yes")[0] == 0
     assert registry.alias("digits", "champion") == "1"
+
+
+def test_an_alias_moved_in_mlflow_is_told_wherever_it_is_shown(
+    place: Place, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the list and of the champion looked up: on standard error, and as a field; unless the ledger is damaged."""
+    place.registry.set_alias("digits", "champion", "1")
+    said = "The alias 'champion' of 'digits' was moved to version 1 by hand"
+    status, out, err = place.ask("--json")
+    assert status == 0
+    assert json.loads(out)["models"][0]["doubt"] in err
+    assert said in err
+    looked_up = [
+        ["lookup", reference, "--json", "--state", str(place.state.root)] for reference in ("digits", "digits/2")
+    ]
+    for words, doubted in zip(looked_up, (True, False), strict=True):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        out, err = capfd.readouterr()
+        assert ended.value.code == 0
+        assert ((said in err), bool(json.loads(out)["doubt"])) == (doubted, doubted)
+    place.state.ledger("digits").write_text("{")
+    status, out, err = place.ask("--json")
+    assert (status, json.loads(out)["models"][0]["doubt"]) == (0, None)
+
+
+def test_who_is_retired_is_listed_and_looked_up(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
+    """And no challenger any more; figures are written as people read them."""
+    place.registry.set_alias("digits", "challenger", "3")
+    place.registry.set_tags("digits", "3", {"parameters": "263050", "test_log_loss": "0.123456789", "recipe": "{}"})
+    assert place.ask("retire", "digits", "3", "--reason", "bad images", "--yes")[0] == 0
+    (row,) = json.loads(place.ask("--json")[1])["models"]
+    assert (row["challenger"], row["retired"]) == (None, ["3"])
+    assert place.ask()[1].splitlines()[1].split()[-2:] == ["none", "3"]
+    with pytest.raises(SystemExit):
+        main(["lookup", "digits/3", "--state", str(place.state.root)])
+    lines = dict(line.split(maxsplit=1) for line in capfd.readouterr().out.splitlines())
+    assert lines["retired"] == "bad images"
+    assert lines["parameters"] == "263,050"
+    assert lines["test"].split() == ["log", "loss", "0.1235"]
+    assert "recipe" not in lines
+
+
+def test_the_history_says_of_a_challenger_that_it_was_not_promoted(place: Place) -> None:
+    """Or that it was left undecided, as its verdict tag says; the ledger's own word stays in the JSON."""
+    registry, ledger = opened(place.state, "digits")
+    for number, (challenger, tag) in enumerate((("3", "undecided"), ("1", "promoted")), 3):
+        registry.set_tags("digits", challenger, {"verdict": tag})
+        entries, generation = ledger.read()
+        changed = {"number": number, "event": "keep", "version": "2", "previous": "2", "challenger": challenger}
+        ledger.append(entries[0].model_copy(update=changed), generation)
+    out = place.ask("history", "digits")[1].splitlines()
+    assert "digest" in out[0]
+    assert "verdict" not in out[0]
+    assert " undecided " in out[3]
+    assert " not promoted " in out[4]
+    entries = json.loads(place.ask("history", "digits", "--json")[1])["entries"]
+    assert [(one["event"], one["result"]) for one in entries[2:]] == [("keep", "undecided"), ("keep", "kept")]
 
 
 def test_prune_shows_first_and_deletes_when_told(place: Place) -> None:
@@ -286,6 +356,12 @@ def test_prune_shows_first_and_deletes_when_told(place: Place) -> None:
 def test_the_hands_work_on_a_ledger_in_a_bucket(place: Place, storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """INCEPTION_LEDGERS says where; the file in the state folder is not looked at."""
     monkeypatch.setenv("INCEPTION_LEDGERS", "gs://b/ledgers")
+    for words in (["history"], ["audit"], ["audit", "--restore"], ["prune"], ["rollback"]):
+        status, _, err = place.ask(words[0], "digits", *words[1:])
+        assert status == 1
+        assert "a ledger knows it, and there is none at gs://b/ledgers/digits.json" in err
+    assert storage.names() == []
+    assert place.ask("audit", "digits", "--adopt", "--reason", "the ledger moves", "--yes")[0] == 0
     status, _, err = place.ask("promote", "digits", "3", "--reason", "r", "--yes")
     assert status == 0, err
     assert storage.names() == ["ledgers/digits.json"]

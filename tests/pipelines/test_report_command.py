@@ -88,8 +88,13 @@ def test_a_run_that_is_not_there_is_wrong_use(store: State, capsys: pytest.Captu
     assert KEY in said
 
 
-def test_a_state_folder_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """None is made by looking."""
+@pytest.mark.parametrize("server", [None, "http://127.0.0.1:9"])
+def test_a_state_folder_that_is_not_there_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str | None
+) -> None:
+    """None is made by looking, whether or not an MLflow server is in use."""
+    if server is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     assert inception(State(tmp_path / "nowhere")) == 1
     assert not (tmp_path / "nowhere").exists()
 

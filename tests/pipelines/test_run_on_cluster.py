@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +44,16 @@ BROKEN = frame(
 
 @pytest.fixture
 def cluster(project: Any) -> Any:
-    """The project; what its server's next run does is `ends(frame, log)`."""
+    """The project; `ends(frame, log, meanwhile)` says how its server's next run ends, and what happens elsewhere."""
     create = project.server.create_run
 
-    def ends(last: dict[str, Any], log: str | None = None) -> None:
+    def ends(last: dict[str, Any], log: str | None = None, meanwhile: Callable[[str], object] = str) -> None:
         def played(body: dict[str, Any]) -> Any:
             made = create(body)
             project.server.play(made["run_id"], {"state": "RUNNING"}, last)
             if log is not None:
                 project.server.logs[made["run_id"], POD] = log
+            meanwhile(made["run_id"])
             return made
 
         project.server.create_run = played
@@ -118,19 +119,15 @@ def test_what_is_asked_for_goes_to_the_server(cluster: Any) -> None:
 def test_the_ledger_knows_the_verdict_when_the_log_is_gone(cluster: Any, tmp_path: Path) -> None:
     """Where the environment says where it lies."""
     cluster.environment(more=f'\n[store]\nledgers = "{tmp_path}/ledgers"\n')
-    create = cluster.server.create_run
 
-    def played(body: dict[str, Any]) -> Any:
-        made = create(body)
-        cluster.server.play(made["run_id"], WORKED)
+    def promote(run: str) -> None:
         entry = Entry(
             number=1, event="promote", version="4", previous=None, challenger="4", run_key="k",
-            verdict_digest=None, reason="Better.", tick=made["run_id"], at=record.now(),
+            verdict_digest=None, reason="Better.", tick=run, at=record.now(),
         )  # fmt: skip
         FileLedger(tmp_path / "ledgers" / "digits.json").append(entry, 0)
-        return made
 
-    cluster.server.create_run = played
+    cluster.ends(WORKED, meanwhile=promote)
     _, outcome, _ = outcome_of(cluster)
     assert (outcome["result"], outcome["reason"], outcome["champion"]) == ("promoted", "Better.", "4")
 
@@ -163,52 +160,38 @@ def test_outcome_and_card_come_from_mlflow(
     )
     if named_by == "variable":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    cluster.ends(WORKED)
-    tick = "00000000-0000-4000-8000-"
-    create = cluster.server.create_run
-
-    def played(body: dict[str, Any]) -> Any:
-        made = create(body)
-        ids.append(published(tracked_state, made["run_id"]))
-        return made
-
     ids: list[str] = []
-    cluster.server.create_run = played
+    cluster.ends(WORKED, meanwhile=lambda run: ids.append(published(tracked_state, run)))
     status, outcome, _ = outcome_of(cluster)
     assert (status, outcome["result"], outcome["version"], outcome["accuracy"]) == (0, "promoted", "7", 0.98)
     assert outcome["mlflow_run_id"] == ids[0]
     card = Path(outcome["card"])
     assert card.read_text() == "<p>the card</p>"
-    assert card.parent.parent == Path("local/ticks").absolute()
-    assert card.parent.name.startswith(tick)
+    assert card.parent == Path("local/ticks").absolute() / outcome["tick"]
 
 
 def test_a_skipped_run_is_not_published_over_the_one_that_did_the_work(tracked_state: State) -> None:
     """The MLflow run keeps the outcome of the tick that made it."""
     run_id = published(tracked_state, "first")
-    later = Outcome.model_validate({**_outcome(tracked_state, "first"), "tick": "later", "result": "skipped"})
+    later = Outcome.model_validate({**_outcome(tracked_state), "tick": "later", "result": "skipped"})
+    record.write(tracked_state.tick("later"), later)
     tracking.log_outcome(tracked_state, later)
     assert MlflowClient().get_run(run_id).data.tags["tick"] == "first"
     address = tracking.tracking_uri(tracked_state)
     assert tracking.fetch_outcome(address, "later", tracked_state.root / "fetched") is None
 
 
-def _outcome(state: State, tick: str) -> dict[str, Any]:
-    return dict(json.loads((state.tick(tick) / "outcome.json").read_text()))
+def _outcome(state: State) -> dict[str, Any]:
+    [document] = state.artifacts.glob("*/artifacts/card/outcome.json")
+    return dict(json.loads(document.read_text()))
 
 
 def test_an_outcome_that_cannot_be_published_is_noted(tracked_state: State, capsys: pytest.CaptureFixture[str]) -> None:
     """The report step goes on: the state folder has it."""
     published(tracked_state, "first")
-    shutil.rmtree(tracked_state.tick("first"))
-    lost = Outcome.model_validate({**json.loads(_written(tracked_state)), "mlflow_run_id": "0" * 32})
+    lost = Outcome.model_validate({**_outcome(tracked_state), "mlflow_run_id": "0" * 32})
     tracking.log_outcome(tracked_state, lost)
     assert "The outcome could not be logged to MLflow." in capsys.readouterr().out
-
-
-def _written(state: State) -> str:
-    [document] = state.artifacts.glob("*/artifacts/card/outcome.json")
-    return document.read_text()
 
 
 def test_an_mlflow_that_is_down_is_said_and_costs_nothing(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,17 +209,13 @@ def test_an_mlflow_that_is_down_is_said_and_costs_nothing(cluster: Any, monkeypa
 def test_the_card_comes_from_the_bucket_of_the_pipelines_root(cluster: Any, storage: Any) -> None:
     """Where Kubeflow's launcher puts what a step hands over: pipeline, run, task, a folder of its own, name."""
     cluster.environment(more='\n[store]\npipeline_root = "gs://b/kfp"\n')
-    cluster.ends(NOTHING_TO_DO)
-    create = cluster.server.create_run
 
-    def played(body: dict[str, Any]) -> Any:
-        made = create(body)
-        place = Bucket(f"gs://b/kfp/inception-retrain/{made['run_id']}/Report/5d08dd3d")
+    def hand_over(run: str) -> None:
+        place = Bucket(f"gs://b/kfp/inception-retrain/{run}/Report/5d08dd3d")
         place.write("card", b"<p>the earlier card</p>")
         place.write("summary", b"# earlier")
-        return made
 
-    cluster.server.create_run = played
+    cluster.ends(NOTHING_TO_DO, meanwhile=hand_over)
     _, outcome, _ = outcome_of(cluster)
     assert outcome["result"] == "skipped"
     assert Path(outcome["card"]).read_text() == "<p>the earlier card</p>"

@@ -16,6 +16,18 @@ from pipelines import submission
 from trainer import config
 
 HERE = ("--environment", "here")
+ENVIRONMENT = """
+[server]
+endpoint = "ADDRESS"
+
+[images]
+light = "registry.test/light@sha256:D"
+cpu = "registry.test/cpu@sha256:D"
+gpu = "registry.test/gpu@sha256:D"
+
+[state]
+claim = "inception-state"
+""".replace("sha256:D", "sha256:" + "0123456789abcdef" * 4)
 DIGITS = "configs/digits.toml"
 
 
@@ -274,6 +286,24 @@ def test_a_server_that_refuses_the_run_leaves_its_own_words(project: Any) -> Non
     status, _, err = project.ask("submit", DIGITS, *HERE)
     assert status == 1
     assert "It says: an error on order." in err
+
+
+@pytest.mark.parametrize(
+    ("version", "more", "says"),
+    [
+        ("2.17.0", "", None),
+        ("2.16.0", "choices = false", None),
+        ("2.16.0", "", "set choices = false under [server]"),
+        ("2.15.1", "choices = false", "need 2.15.2 or newer"),
+    ],
+)
+def test_a_server_that_is_too_old_is_named_as_such(project: Any, version: str, more: str, says: str | None) -> None:
+    """When it refuses the pipeline, with what to do; nothing is started."""
+    project.server.version = version
+    project.environment(text=ENVIRONMENT.replace("[images]", f"{more}\n\n[images]"))
+    status, _, err = project.ask("submit", DIGITS, *HERE)
+    assert (status, len(project.server.runs)) == ((0, 1) if says is None else (1, 0))
+    assert says is None or (says in err and f"Kubeflow Pipelines {version}" in err)
 
 
 def test_compiling_without_an_environment_is_as_before(project: Any) -> None:

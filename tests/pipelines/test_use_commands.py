@@ -67,7 +67,7 @@ def test_a_spreadsheet_reads_the_csv(say: Say, tmp_path: Path) -> None:
     (tmp_path / "answers.csv").write_text("old")
     status, out, err = say("predict", "colours", "ein ordner/gr*.png", "--output", "answers.csv")
     assert (status, out) == (0, "")
-    assert "1 of 1 images classified in answers.csv" in err
+    assert "1 of 1 image classified in answers.csv" in err
     content = (tmp_path / "answers.csv").read_bytes()
     assert content.startswith(b"\xef\xbb\xbfimage,class,")
     [row] = csv.DictReader(content.decode("utf-8-sig").splitlines())
@@ -75,10 +75,12 @@ def test_a_spreadsheet_reads_the_csv(say: Say, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".answers*"))
 
 
-def test_answers_can_go_to_a_bucket(say: Say, storage: Any) -> None:
-    """As whole objects."""
-    assert say("predict", "colours", "red.png", "--output", "gs://b/out/a.jsonl")[0] == 0
-    assert json.loads(storage.objects["b", "out/a.jsonl"].content)["image"] == "red.png"
+@pytest.mark.parametrize("name", ["out/a.jsonl", "a.jsonl"])
+def test_answers_can_go_to_a_bucket(name: str, say: Say, storage: Any) -> None:
+    """As whole objects, in a folder of it or in none."""
+    assert say("predict", "colours", "red.png", "--output", f"gs://b/{name}")[0] == 0
+    assert storage.names() == [name]
+    assert json.loads(storage.objects["b", name].content)["image"] == "red.png"
 
 
 def test_many_images_are_counted_on_standard_error(say: Say, tmp_path: Path) -> None:
@@ -101,6 +103,12 @@ def test_many_images_are_counted_on_standard_error(say: Say, tmp_path: Path) -> 
         (["predict", "colours", "none.png"], 1, "There is no file or folder none.png"),
         (["predict", "colours", "ein ordner/broken.png"], 1, "cannot be classified"),
         (["predict", "colours", "red.png", "--format", "xls"], 2, "'xls' is not one of"),
+        (["predict", "colours/3", "red.png", "--output", "o.xlsx"], 2, "Let it end in .csv, .json, .jsonl, .txt, or"),
+        (["predict", "colours/3", "red.png", "--output", "no/o.csv"], 2, "There is no folder 'no' for 'no/o.csv'"),
+        (["predict", "colours/3", "red.png", "--output", "ein ordner/"], 2, "'ein ordner/', which is a folder"),
+        (["predict", "colours/3", "red.png", "--output", "/proc/o.csv"], 1, "/proc/o.csv cannot be written: No such"),
+        (["export", "colours/3", "--format", "keras", "--output", "no/a.keras"], 2, "There is no folder 'no' for"),
+        (["export", "colours/3", "--format", "keras", "--output", "/proc/a.keras"], 1, "/proc/a.keras cannot be"),
         (["export", "colours/9", "--format", "keras", "--output", "a.keras"], 1, "has no version '9'"),
         (["export", "colours/3", "--format", "keras", "--output", "a.keras"], 1, "cannot be loaded"),
         (["export", "colours", "--format", "keras", "--output", "a.onnx"], 2, "--output a.keras"),
@@ -112,6 +120,7 @@ def test_a_mistake_is_an_error_in_words(words: list[str], status: int, says: str
     ended, out, err = say(*words)
     assert (ended, out) == (status, "")
     assert says in err
+    assert "--state" not in err
     assert "Traceback" not in err
 
 

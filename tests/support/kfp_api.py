@@ -45,6 +45,8 @@ class Api:
 
     def __init__(self) -> None:
         self.multi_user = False
+        self.version = "2.17.0"
+        """What it says of itself; it refuses what that version would."""
         self.token: str | None = None
         self.cookie: str | None = None
         self.pipelines: dict[str, dict[str, Any]] = {}
@@ -121,6 +123,9 @@ class Api:
         if any(one["pipeline_id"] == pipeline and one["name"] == name for one in self.versions.values()):
             raise Refused(409, f"Failed to create a pipeline version: already exist version with the name {name}")
         spec = parsed(text)
+        age = tuple(int(number) for number in self.version.split("."))
+        if age < (2, 15, 2) or (age < (2, 17, 0) and "literals:" in text):
+            raise Refused(400, 'Failed to parse the pipeline spec: unknown field "literals"')
         made = {
             "pipeline_id": pipeline,
             "pipeline_version_id": self._id(),
@@ -407,6 +412,10 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(401, "Request header error: there is no user identity header.")
         if self.api.cookie is not None and self.headers.get("Cookie") != self.api.cookie:
             raise Refused(401, "Request header error: there is no user identity header.")
+        if path == "/apis/v1beta1/healthz":
+            said = {"commit_sha": "0", "tag_name": self.api.version, "multi_user": self.api.multi_user}
+            self.send(200, json.dumps(said).encode(), "application/json")
+            return
         log = re.fullmatch(r"/apis/v1alpha1/runs/([^/]+)/nodes/([^/]+)/log", path)
         if log:
             self.send(200, self.api.log(log[1], log[2]).encode(), "text/plain")

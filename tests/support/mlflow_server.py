@@ -18,17 +18,18 @@ START_SECONDS = 90
 
 
 @contextmanager
-def serving(store: str, folder: Path) -> Iterator[str]:
+def serving(store: str, folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
     """A server on a free port, with artifacts that go through it. Yields its address.
 
     Args:
         store: address of its database.
         folder: for its artifacts and its log.
+        host: address to listen on; it answers at 127.0.0.1 in any case.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    where = ["--host", host, "--port", str(port), "--workers", "1"]
     keeping = [f"--backend-store-uri={store}", f"--artifacts-destination={folder}/artifacts"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}

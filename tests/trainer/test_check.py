@@ -13,9 +13,9 @@ from PIL import Image
 
 from trainer import check as verb
 from trainer import config, record
-from trainer.check import check
+from trainer.check import check, is_made
 from trainer.config import Recipe
-from trainer.errors import DataError
+from trainer.errors import DataError, RegistryError
 from trainer.prepare import prepare
 from trainer.record import Checked
 from trainer.registry.ledger import MemoryLedger
@@ -87,6 +87,37 @@ def test_work_that_was_decided_is_skipped(here: Installation) -> None:
     assert second.run_key == first.run_key
     assert record.read(here.state.run(first.run_key), Checked) == first
     assert record.read(here.state.tick("tick-2"), Checked) == second
+
+
+def test_a_figure_that_a_hand_made_none_is_left_out(here: Installation) -> None:
+    """The work is skipped all the same."""
+    here.register(here.again(), verdict="kept", test_accuracy="good")
+    assert "made version 1 (kept). Use" in here.again().reason
+
+
+def test_work_is_made_while_both_its_data_and_its_training_are_there(here: Installation) -> None:
+    """Where one of them was pruned, the steps that a cache remembers have to run again."""
+    checked = here.again()
+    assert not is_made(here.state, checked)
+    record.write(
+        here.state.data(checked.fingerprint),
+        record.Prepared(
+            fingerprint=checked.fingerprint, path="", classes=[], counts={}, identity_digests={}, rejected=[],
+            rejected_total=0, seconds=1.0,
+        ),
+    )  # fmt: skip
+    assert not is_made(here.state, checked)
+    record.write(
+        here.state.run(checked.run_key),
+        record.Trained(
+            model_uri="models:/m-1", mlflow_run_id="r", experiment_id="1", variant="googlenet", image_size=32,
+            parameters=1, training_parameters=1, epochs=[], precision="float32", device="CPU", seconds=1.0,
+            resumed_from_epoch=None, versions={},
+        ),
+    )  # fmt: skip
+    assert is_made(here.state, checked)
+    shutil.rmtree(here.state.data(checked.fingerprint))
+    assert not is_made(here.state, checked)
 
 
 def test_a_version_that_was_kept_out_is_decided_too(here: Installation) -> None:
@@ -258,6 +289,26 @@ def test_the_code_digest_is_of_what_decides_the_figures(tmp_path: Path, monkeypa
         (copy / name).write_text(text)
     assert verb.code_digest() == unchanged
     assert all((package / part).exists() for part in verb.COMPUTING_CODE)
+
+
+def test_a_tick_that_is_skipped_tells_of_an_alias_that_a_hand_moved(here: Installation) -> None:
+    """With what to do, behind the reason: no later step of the run says it."""
+    first = here.again()
+    here.register(first, verdict="promoted")
+    here.register(first.model_copy(update={"run_key": "other"}), verdict="kept")
+    here.registry.set_alias("m", "champion", "1")
+    assert "by hand" not in here.again().reason
+    here.registry.set_alias("m", "champion", "2")
+    reason = here.again().reason
+    assert "Use --force to train again. The alias 'champion' of 'm' was moved to version 2 by hand" in reason
+    assert reason.endswith("inception models audit m")
+
+
+def test_checking_on_an_empty_ledger_that_is_not_the_models_is_refused(here: Installation) -> None:
+    """The state folder is another than the one whose ledger the registry's tags tell of: no budget begins anew."""
+    here.register(here.again(), verdict="kept", ledger_entry="3")
+    with pytest.raises(RegistryError, match="there is none at memory"):
+        here.again("train.epochs=3")
 
 
 def test_checking_imports_nothing_heavy(state: State, folder: Path, run_python: Callable[..., Any]) -> None:

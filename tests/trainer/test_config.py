@@ -127,7 +127,14 @@ def test_what_is_left_out_has_these_defaults() -> None:
             "members": 1,
             "scratch_every": None,
         },
-        "evaluate": {"batch_size": 64, "mistakes": 24},
+        "evaluate": {
+            "batch_size": 64,
+            "mistakes": 24,
+            "slices": ("size", "brightness"),
+            "resamples": 1000,
+            "latency": True,
+            "renamed": {},
+        },
         "gate": {
             "policy": "paired",
             "threshold": 0.9,

@@ -571,3 +571,4 @@ def test_progress_is_told(
     assert f"challenger: accuracy {evaluated.challenger.accuracy:.4f} (0." in said
     assert ") on 96 test examples" in said
     assert "champion (version 2): accuracy " in said
+    assert f"test examples newly right: {evaluated.newly_right}, newly wrong: {evaluated.newly_wrong}\n" in said

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.errors import DataError, EvaluationError, InceptionError, UsageError
+from trainer.errors import DataError, EvaluationError, InceptionError, StateError, UsageError
 from trainer.export import export
 from trainer.exporting import formats
 from trainer.judging import training_files
@@ -28,6 +30,7 @@ def found(colours: State) -> Found:
 
 def test_an_export_can_be_used_alone(colours: State, found: Found, tmp_path: Path) -> None:
     """What lies beside it names classes, input, origin, and the digests of model and file."""
+    (tmp_path / "new").mkdir()
     exported = export(colours, found, "keras", tmp_path / "new" / "colours.keras")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["colours.keras", "colours.keras.json"]
     told = json.loads((tmp_path / "new" / "colours.keras.json").read_text())
@@ -86,8 +89,15 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "a size where any is held": ("savedmodel", "a", {"image_size": (8, 8)}, "--image-size with the format savedmodel"),
     "no size to be known": ("litert", "a.tflite", {}, "cannot be told what size of image models:/colours/1 takes"),
     "a file that is there": ("keras", "there.keras", {}, "there.keras is there already"),
+    "no name": ("keras", ".", {}, r"Received the output '\.' for the format keras"),
+    "no name for a folder": ("savedmodel", ".", {"overwrite": True}, r"Received the output '\.' for the"),
+    "the root": ("keras", "/", {}, "Received the output '/' for"),
+    "the folder above": ("onnx", "..", {}, r"Received the output '\.\.' for"),
+    "another's file for its description": ("keras", "mine.keras", {"overwrite": True}, "describes no export"),
+    "a lone description": ("keras", "lone.keras", {}, r"lone\.keras\.json is there already\."),
     "a folder for a file": ("keras", "folder.keras", {"overwrite": True}, "folder that holds something else"),
     "a file for a folder": ("savedmodel", "there.keras", {"overwrite": True}, "is a file: the format savedmodel makes"),
+    "no folder": ("keras", "no/a.keras", {}, "There is no folder .*/no' for "),
     "a folder of others": ("h5+json", "folder.keras", {"overwrite": True}, "folder that holds something else"),
 }
 
@@ -97,11 +107,13 @@ def test_an_output_that_cannot_be_one_is_refused(case: str, colours: State, foun
     """Nothing is changed, and nothing is left behind."""
     form, output, options, says = REFUSED[case]
     (tmp_path / "there.keras").write_text("mine")
+    (tmp_path / "mine.keras.json").write_text("{}")
+    (tmp_path / "lone.keras.json").write_text('{"format": "keras", "load_with": "x", "files": {}}')
     (tmp_path / "folder.keras").mkdir()
     (tmp_path / "folder.keras" / "letter.txt").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UsageError, match=says) as caught:
-        export(colours, found, form, tmp_path / output, **options)
+        export(colours, found, form, Path(output) if output in (".", "..") else tmp_path / output, **options)
     assert caught.value.remedy
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -148,6 +160,43 @@ def test_an_export_that_fails_leaves_nothing(
         export(colours, found, "keras", earlier.path, overwrite=True)
     assert caught.value.remedy
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("form", "output", "moves"),
+    [
+        ("keras", "a.keras", 0),
+        ("keras", "a.keras", 1),
+        ("keras", "a.keras", 2),
+        ("h5+json", "a", 0),
+        ("h5+json", "a", 1),
+    ],
+)
+def test_an_export_that_cannot_be_moved_leaves_the_earlier_one(
+    form: str, output: str, moves: int, colours: State, found: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No description ever lies beside a file that it does not fit, whichever of the moves is refused."""
+    earlier = export(colours, found, form, tmp_path / output)
+    (tmp_path / output / "earlier" if earlier.path.is_dir() else tmp_path / output).write_text("earlier")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    whole, done = os.replace, 0
+
+    def move(source: Path, target: Path) -> None:
+        nonlocal done
+        if {tmp_path / output, earlier.description} & {source, target}:
+            done += 1
+            if done == moves + 1:
+                raise PermissionError(errno.EACCES, "Permission denied")
+        whole(source, target)
+
+    monkeypatch.setattr(os, "replace", move)
+    with pytest.raises(StateError, match=rf"{output} cannot be written: Permission denied") as caught:
+        export(colours, found, form, tmp_path / output, overwrite=True)
+    assert caught.value.remedy == "Choose another --output."
+    if moves == 2:
+        assert [path.name for path in tmp_path.iterdir()] == [output]
+    else:
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(

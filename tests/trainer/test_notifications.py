@@ -152,6 +152,8 @@ def test_a_server_in_trouble_is_tried_again_and_harms_nothing(
         ('[[webhook]]\nurl = "env:HOOK"\nonn = []\n', "Did you mean 'on'?"),
         ('[[webhook]]\nurl = "env:HOOK"\non = ["promotd"]\n', "promotd"),
         ("[[webhook]\n", "is not valid TOML"),
+        ('[[email]]\nserver = "127.0.0.1:smtp"\nfrom = "a@b"\nto = ["c@d"]\n', "127.0.0.1:smtp: its port"),
+        ('webhook = "http://127.0.0.1:9/secret-path"\n', "webhook: Input should be"),
         ('[[email]]\nserver = "127.0.0.1:9"\nfrom = "a@b"\nto = ["c@d"]\n', "127.0.0.1:9: ConnectionRefusedError."),
     ],
 )
@@ -164,6 +166,13 @@ def test_what_cannot_be_sent_is_noted(
     printed = capsys.readouterr().out
     assert says in printed
     assert "secret-path" not in printed
+
+
+def test_a_file_in_another_encoding_is_noted(state: State, capsys: pytest.CaptureFixture[str]) -> None:
+    """It stops no report."""
+    (state.root / notifications.FILE).write_bytes("# für alle\n".encode("latin-1"))
+    assert notifications.tell(state, outcome()) == []
+    assert "is not UTF-8" in capsys.readouterr().out
 
 
 def test_the_file_may_lie_elsewhere(state: State, hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,3 +246,12 @@ def test_a_letter_reaches_the_mail_server(
     read = message_from_bytes(bytes(letter.content or b""), policy=policy.default)
     assert read["Subject"] == "[inception] digits version 7: failed, accuracy 0.9800"
     assert "é.\nMend it.\nChampion: version 7.\nRun card: runs/k/card.html" in read.get_content().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [("promoted", "promoted"), ("kept", "not promoted"), ("undecided", "undecided"), ("skipped", "skipped")],
+)
+def test_the_subject_cannot_be_misread(result: str, words: str) -> None:
+    """Of a challenger that did not win it is not said that it was kept."""
+    assert notifications.subject(outcome(result)) == f"digits version 7: {words}, accuracy 0.9800"

@@ -337,3 +337,15 @@ def test_steps_import_nothing_heavy(run_python: Callable[..., Any]) -> None:
     )
     done = run_python(code, PYTHONPATH=os.environ.get("PYTHONPATH", ""))
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("kind", [StateError, ConnectionError])
+def test_a_password_in_an_address_goes_no_further(
+    kind: type[Exception], state: State, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither into the record, from which cards and notifications are made, nor onto the log."""
+    assert fail(state, kind("https://me:hush@mlflow.example/api is out of reach."), run_key="k") == 1
+    failure = record.read(state.run("k"), record.Failure)
+    assert "https://…@mlflow.example/api is out of reach." in failure.message
+    assert "hush" not in failure.model_dump_json() + capsys.readouterr().out
+    assert str(InceptionError("models:/digits@champion at gs://b/a@b")) == "models:/digits@champion at gs://b/a@b"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,15 @@ BESIDE_FILE = ".json"
 def place(path: Path, is_folder: bool) -> Path:
     """Of the description of an export."""
     return path / IN_FOLDER if is_folder else path.with_name(f"{path.name}{BESIDE_FILE}")
+
+
+def is_one(path: Path) -> bool:
+    """Whether a file is the description of an export."""
+    try:
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and {"format", "load_with", "files"} <= told.keys()
 
 
 def describe(source: Source, row: Format, path: Path, size: Size | None, compared: Compared) -> dict[str, Any]:

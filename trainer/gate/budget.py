@@ -3,7 +3,7 @@
 Whoever asks the same test examples again and again, at 5 % each time, is bound to be told "better" some day by chance.
 So each comparison with a champion may take upon itself a share of what is left of the budget, and the ledger remembers
 what was taken. The chance that a model which is no better was ever promoted is at most the sum (union bound), and the
-sum never reaches the budget: what is left shrinks by the same factor each time and is never nothing.
+sum never exceeds the budget: what is left shrinks by the same factor each time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def level(entries: Iterable[Entry], policy: Gate, test_digest: str, examples: in
         test_digest: of the test examples that the next decision is made on.
         examples: how many they are.
 
-    Returns 0 only where more was spent than there is: under a larger budget than the policy has now.
+    Returns 0 where nothing is left: under a larger budget more was spent than there is now, or the horizon is 1.
     """
     return min(policy.alpha, max(0.0, policy.budget - spent(entries, test_digest, examples)) / policy.horizon)
 

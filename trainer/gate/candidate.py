@@ -49,6 +49,11 @@ class Candidate:
         return round(self.scorecard.accuracy * self.scorecard.examples)
 
     @property
+    def truth(self) -> NDArray[np.str_] | None:
+        """The names of the true classes, (N,); None as `labels`."""
+        return None if self.labels is None else np.array(self.scorecard.classes)[self.labels]
+
+    @property
     def flaw(self) -> str | None:
         """Why these figures can carry no decision; None where they can."""
         card = self.scorecard

@@ -55,7 +55,8 @@ def decide(
         policy: what the challenger must show.
         circumstances: what counts beside the two.
 
-    Errors: EvaluationError where the two were not scored on the same test examples in the same order.
+    Errors: EvaluationError where the two were not scored on the same test examples in the same order, or where those
+    had other labels.
     """
     case = Case(challenger, champion, policy, circumstances)
     usable = standing.scored(case)
@@ -94,4 +95,13 @@ def _expect_the_same_examples(challenger: Candidate, champion: Candidate) -> Non
             f"Challenger and champion were scored on different test examples ({ours.examples} with digest "
             f"{ours.test_digest[:12]}, {theirs.examples} with digest {theirs.test_digest[:12]}).",
             "Evaluate both on the same frozen test split.",
+        )
+    our_truth, their_truth = challenger.truth, champion.truth
+    if our_truth is None or their_truth is None:
+        return
+    # The digest is of what the examples are, not of what they are called.
+    if relabelled := int((our_truth != their_truth).sum()):
+        raise EvaluationError(
+            f"{relabelled:,} of the {ours.examples:,} test examples had another label when the champion was scored.",
+            "Evaluate both on the same labels.",
         )

@@ -21,12 +21,13 @@ def mcnemar(won: int, lost: int) -> float:
 
     Returns the p-value: the chance of at least `won` of `won + lost` tosses of a fair coin.
     """
-    if won == 0:
-        return 1.0
-    from scipy.special import betainc  # the command line's help needs none of SciPy
-
-    # The binomial tail as the incomplete beta function, which keeps its precision however small the tail is.
-    return float(betainc(won, lost + 1, 0.5))
+    tosses = won + lost
+    # In whole numbers, which lose nothing however small the tail is: the image that decides holds no SciPy.
+    ways = tail = math.comb(tosses, won)
+    for heads in range(won, tosses):
+        ways = ways * (tosses - heads) // (heads + 1)
+        tail += ways
+    return tail / (1 << tosses)
 
 
 def gain_interval(won: int, lost: int, examples: int, confidence: float, resamples: int) -> tuple[float, float]:
@@ -49,7 +50,8 @@ def examples_needed(won: int, lost: int, examples: int, alpha: float) -> int:
     Connor 1987 (Biometrics 43, 207-211), sample size for the paired design; one-sided. `won` must exceed `lost`.
     """
     discordant, gain = (won + lost) / examples, (won - lost) / examples
-    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha), NormalDist().inv_cdf(POWER)
+    # Of the tail itself: 1 - alpha is 1 where many decisions have left hardly any of the error budget.
+    z_alpha, z_power = -NormalDist().inv_cdf(alpha), NormalDist().inv_cdf(POWER)
     root = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - gain**2)
     return max(examples + 1, math.ceil((root / gain) ** 2))
 

@@ -13,8 +13,10 @@ from trainer.scorecard import Interval
 
 @dataclass(frozen=True)
 class Reign:
-    """One change of hands."""
+    """One change of hands, or the alias put back where the ledger has it."""
 
+    number: int
+    """Of the ledger's entry."""
     at: datetime
     event: str
     version: str | None
@@ -30,17 +32,21 @@ class Reign:
 
 
 def reigns(entries: Iterable[Entry], runs: Sequence[Run]) -> list[Reign]:
-    """Every change of hands, oldest first; decisions that left the champion in place are no change."""
+    """Every change of hands, oldest first; decisions that left the champion in place are no change.
+
+    A hand that moved the alias and was undone is a change of hands too, though the ledger's champion stayed.
+    """
     made = {run.version: run for run in runs if run.version is not None and run.accuracy is not None}
     found: list[Reign] = []
     digest: str | None = None
     for entry in entries:
-        if entry.version == entry.previous or entry.event == "keep":
+        if entry.event == "keep" or (entry.version == entry.previous and entry.event != "restore"):
             continue
         run = made.get(entry.version or "")
         known = run.test_digest if run is not None else None
         found.append(
             Reign(
+                number=entry.number,
                 at=entry.at,
                 event=entry.event,
                 version=entry.version,

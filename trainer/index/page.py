@@ -45,6 +45,11 @@ class Group:
         return max(run.at for run in (*self.runs[:1], *self.skipped[:1]))
 
     @property
+    def since(self) -> datetime | None:
+        """When the champion became that; None where the ledger does not say."""
+        return next((one.at for one in reversed(self.reigns) if one.version != one.previous), None)
+
+    @property
     def champions_run(self) -> Run | None:
         """The run that made the champion, where this state folder has it."""
         return next((run for run in self.runs if run.version == self.champion and run.accuracy is not None), None)
@@ -62,8 +67,12 @@ def groups(state: State, runs: Sequence[Run]) -> list[Group]:
         worked = [run for run in own if run.result != "skipped"]
         history = reigns(ledger, worked)
         skipped = [run for run in own if run.result == "skipped"]
-        found.append(Group(model, worked, skipped, champion(ledger), history, chart(history, record.now())))
+        found.append(Group(model, worked, skipped, champion(ledger), history, _chart(history)))
     return sorted(found, key=lambda group: group.newest, reverse=True)
+
+
+def _chart(history: Sequence[Reign]) -> Chart | None:
+    return chart([reign for reign in history if reign.version != reign.previous], record.now())
 
 
 def _ledgers(state: State, models: Sequence[str]) -> dict[str | None, tuple[Entry, ...]]:

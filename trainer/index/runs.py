@@ -59,7 +59,7 @@ def read(state: State) -> list[Run]:
     for run in runs:
         # A run that was killed and the one that finished its work share a record, and so a card.
         stale = run.card in cards and run.result != "skipped"
-        shown.append(replace(run, card=None, reason=f"{run.reason} {RESUMED}") if stale else run)
+        shown.append(replace(run, card=None, reason=f"{_sentence(run.reason)} {RESUMED}") if stale else run)
         if run.card is not None and run.result != "skipped":
             cards.add(run.card)
     return shown
@@ -140,6 +140,11 @@ def _with_record(state: State, run: Run, outcome: Outcome) -> Run:
         images=sum(map(sum, prepared.counts.values())) if prepared else None,
         test_digest=prepared.identity_digests.get("test") if prepared else None,
     )
+
+
+def _sentence(reason: str) -> str:
+    """With its full stop: a reason may end in a command to type."""
+    return reason if reason.endswith((".", "!", "?", "…", ":")) else f"{reason}."
 
 
 def _model(checked: Checked | None) -> str | None:

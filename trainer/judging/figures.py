@@ -39,17 +39,45 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
-    """What every example adds to the sums: `examples` is a sparse matrix (N, sums) of float64."""
+class Part:
+    """Some of the sums, of which every example adds to one.
 
-    examples: Any
+    Attributes:
+        columns: (N,), to which.
+        values: (N,), what.
+        width: how many there are.
+    """
+
+    columns: NDArray[Any]
+    values: Floats
+    width: int
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What every example adds to the sums, part by part."""
+
+    parts: Sequence[Part]
     classes: int
     groups: int
 
     @property
     def sums(self) -> Floats:
-        """(1, sums): over all examples, each once."""
-        return np.asarray(self.examples.sum(axis=0), np.float64).reshape(1, -1)
+        """(1, sums): over all examples, each once. Without SciPy, which the image that decides does not hold."""
+        every = [np.bincount(one.columns, one.values, minlength=one.width) for one in self.parts]
+        return np.concatenate(every).astype(np.float64).reshape(1, -1)
+
+    def matrix(self) -> Any:
+        """(N, sums), a sparse array of float64."""
+        from scipy import sparse
+
+        rows = np.arange(len(self.parts[0].columns))
+        every = [
+            sparse.csr_array((one.values, (rows, one.columns)), shape=(len(rows), one.width)) for one in self.parts
+        ]
+        whole = sparse.hstack(every, format="csr")
+        whole.eliminate_zeros()
+        return whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,32 +104,26 @@ class Figures:
 
 def tally(predictions: Predictions, groups: Sequence[Group]) -> Tally:
     """Lay out what each example adds to the sums that `of` reads, in its order."""
-    from scipy import sparse
-
     labels, probabilities = predictions.labels, predictions.probabilities
     count, classes = probabilities.shape
-    rows = np.arange(count)
     confidence = probabilities.max(axis=1).astype(np.float64)
-    correct = predictions.correct.astype(np.float64)
-    bins = _bin(confidence)
-
-    def one_per_example(columns: NDArray[Any], values: Floats, width: int) -> Any:
-        return sparse.csr_array((values, (rows, columns)), shape=(count, width))
-
-    ones = np.ones(count)
+    predicted, bins = predictions.predicted, _bin(confidence)
+    correct = (predicted == labels).astype(np.float64)
+    ones, only = np.ones(count), np.zeros(count, np.intp)
     parts = [
-        one_per_example(labels, ones, classes),
-        one_per_example(predictions.predicted, ones, classes),
-        one_per_example(labels, correct, classes),
-        sparse.csr_array(np.stack([_loss(probabilities, labels), _in_top(probabilities, labels, TOP)], axis=1)),
-        one_per_example(bins, ones, CALIBRATION_BINS),
-        one_per_example(bins, confidence, CALIBRATION_BINS),
-        one_per_example(bins, correct, CALIBRATION_BINS),
+        Part(labels, ones, classes),
+        Part(predicted, ones, classes),
+        Part(labels, correct, classes),
+        Part(only, _loss(probabilities, labels), 1),
+        Part(only, _in_top(probabilities, labels, TOP), 1),
+        Part(bins, ones, CALIBRATION_BINS),
+        Part(bins, confidence, CALIBRATION_BINS),
+        Part(bins, correct, CALIBRATION_BINS),
     ]
     for group in groups:
         members = group.members.astype(np.float64)
-        parts.append(sparse.csr_array(np.stack([members, members * correct], axis=1)))
-    return Tally(sparse.hstack(parts, format="csr"), classes, len(groups))
+        parts += [Part(only, members, 1), Part(only, members * correct, 1)]
+    return Tally(parts, classes, len(groups))
 
 
 def of(sums: Floats, layout: Tally) -> Figures:

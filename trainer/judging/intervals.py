@@ -24,9 +24,9 @@ Bounds = tuple[Floats, Floats]
 
 def resampled(tally: Tally, resamples: int) -> Figures:
     """The figures of as many resamples as asked for: 1,000 of 10,000 examples take half a second."""
-    count = tally.examples.shape[0]
+    across = tally.matrix().T.tocsr()
+    count = across.shape[1]
     random = np.random.default_rng(SEED)
-    across = tally.examples.T.tocsr()
     portion = max(1, PORTION // count)
     sums = [
         (across @ _weights(random, count, min(portion, resamples - start))).T for start in range(0, resamples, portion)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from trainer.record import Evaluated
+from trainer.scorecard import Scorecard
+
+MOST_CLASSES = 200
+"""In the matrix of the orchestrator's UI. A thousand classes make some 10 MB of a step's metadata, and Kubeflow
+Pipelines refused more than 4 MB (kubeflow/pipelines issue 11949); nobody could read it anyway."""
 
 
 def logged(evaluated: Evaluated) -> dict[str, float]:
@@ -37,3 +42,8 @@ def shown(evaluated: Evaluated) -> dict[str, float]:
         **{f"latency ratio, {one.batch} images": one.ratio for one in evaluated.latency},
     }
     return {name: float(figure) for name, figure in figures.items() if figure is not None}
+
+
+def matrix(card: Scorecard) -> tuple[list[str], list[list[int]]] | None:
+    """Class names and confusion matrix for the orchestrator's UI; None where they are too many for it."""
+    return (card.classes, card.confusion) if len(card.classes) <= MOST_CLASSES else None

@@ -93,7 +93,10 @@ def _in_bucket(word: str, objects: Objects) -> str | Iterable[str]:
     """The object itself, or the objects under a prefix or behind a pattern."""
     magic = _MAGIC.search(word)
     if magic and not objects.is_there(word):
-        matches = re.compile(_as_expression(word)).fullmatch
+        try:
+            matches = re.compile(_as_expression(word)).fullmatch
+        except re.error as error:
+            raise DataError(f"Received the pattern {word!r}: {error.msg}.", "Mend what is in its brackets.") from None
         return (address for address in objects.are_under(word[: magic.start()]) if matches(address))
     bucket, _, name = word.removeprefix(SCHEME).partition("/")
     if magic or name.lower().endswith(SUFFIXES) or (name and not name.endswith("/") and objects.is_there(word)):

@@ -30,7 +30,7 @@ class Court:
     Attributes:
         registry: says which run made a version.
         name: the registered model.
-        run_folder: the challenger's run record, among its siblings.
+        run_folder: the challenger's run record, named by its run key, among its siblings.
         version: the challenger.
         evaluated: what its evaluation found.
         policy: what it must show.
@@ -56,6 +56,10 @@ class Court:
             return Judgement(ineligible(f"Version {self.version} is the champion already."))
         if self.version in retired(entries):
             return Judgement(ineligible(f"Version {self.version} was retired before it could be decided on."))
+        twin = next((one for one in entries if one.event == "retire" and one.run_key == self.run_folder.name), None)
+        if twin is not None:
+            text = f"Version {twin.challenger}, made of the same images, recipe and code, was retired: {twin.reason}"
+            return Judgement(ineligible(text))
         challenger = Candidate.load(self.evaluated.challenger, self.run_folder)
         golden = self.evaluated.golden
         if champion is None:

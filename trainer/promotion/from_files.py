@@ -90,15 +90,17 @@ def scorecard(path: Path) -> Scorecard:
 def policy(path: Path) -> config.Gate:
     """The `[gate]` of a recipe, or of a file that has nothing else. Errors: RecipeError."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values: dict[str, Any] = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
     except (OSError, ValueError):
-        values = {}
-    if set(values) != {"gate"}:
-        return config.load(path).gate
+        return config.load(path).gate  # which says what is wrong with the file
+    if "gate" not in values:
+        raise RecipeError(f"{path} is no policy: it has no [gate].", "Give a TOML file with [gate], or a recipe.")
+    kind = _GateAlone if set(values) == {"gate"} else config.Recipe
     try:
-        return _GateAlone.model_validate(values).gate
+        return kind.model_validate(values).gate
     except ValidationError as error:
-        message, _ = explain(error, _GateAlone, str(path))
+        message, _ = explain(error, kind, str(path))
         raise RecipeError(message, "Mend the file and run again.") from None
 
 

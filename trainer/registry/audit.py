@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from trainer.errors import RegistryError, UsageError
-from trainer.registry.hands import RETIRED_TAG, Deed, Hands
-from trainer.registry.ledger import moved_by_hand, reconcile
+from trainer.errors import InceptionError, RegistryError, UsageError
+from trainer.registry.belonging import expect_known, marked
+from trainer.registry.hands import Deed, Hands
+from trainer.registry.ledger import Moved, moved_by_hand
 from trainer.registry.protocol import (
     CHAMPION,
+    RETIRED_TAG,
     VERDICT_TAG,
     Entry,
     Ledger,
@@ -57,8 +59,12 @@ class Audit(BaseModel):
 
 
 def audit(registry: Registry, ledger: Ledger, name: str) -> Audit:
-    """Compare them. Nothing is changed. Errors: RegistryError (no such model, a damaged ledger), StateError."""
+    """Compare them. Nothing is changed.
+
+    Errors: RegistryError (no such model, a damaged ledger, one that is not this model's), StateError.
+    """
     versions = registry.versions(name)
+    expect_known(registry, ledger, name)
     entries = ledger.read().entries
     alias = registry.alias(name, CHAMPION)
     return Audit(
@@ -71,17 +77,35 @@ def audit(registry: Registry, ledger: Ledger, name: str) -> Audit:
     )
 
 
-def mend(registry: Registry, ledger: Ledger, name: str) -> None:
-    """Finish what a crash left undone, where that is all that is wrong. Errors: RegistryError, StateError."""
-    head = champion(ledger.read().entries)
-    there = head is None or any(one.version == head for one in registry.versions(name))
-    if there and moved_by_hand(registry, ledger, name) is None:
-        reconcile(registry, ledger, name)
+def results(entries: Iterable[Entry], versions: Iterable[ModelVersion]) -> list[str | None]:
+    """How the gate decided, entry by entry: `promoted`, `kept` or `undecided`; None for what people did.
+
+    The ledger tells only that a challenger was not promoted; whether that was left undecided its verdict tag tells.
+    """
+    tags = {one.version: one.tags.get(VERDICT_TAG) for one in versions}
+    words = ((RESULTS.get(entry.event, ()), tags.get(entry.challenger or "")) for entry in entries)
+    return [tag if tag in known else next(iter(known), None) for known, tag in words]
+
+
+def doubt(registry: Registry, ledger: Ledger, name: str) -> str | None:
+    """Why the alias is not to be believed: a hand has moved it. None also where the ledger cannot be asked."""
+    try:
+        moved = moved_by_hand(registry, ledger, name)
+    except InceptionError:
+        return None
+    return moved and f"{moved.in_words(name)} Say which holds: inception models audit {name}"
 
 
 def adopt(hands: Hands, reason: str) -> Deed:
-    """What the alias says holds from here on. Errors: UsageError (no reason, nothing to adopt), RegistryError."""
-    moved = moved_by_hand(hands.registry, hands.ledger, hands.name)
+    """What the alias says holds from here on; where the ledger is empty, it is the first entry.
+
+    Errors: UsageError (no reason, nothing to adopt), RegistryError.
+    """
+    if hands.ledger.read().entries:
+        moved = moved_by_hand(hands.registry, hands.ledger, hands.name)
+    else:
+        alias = hands.registry.alias(hands.name, CHAMPION)
+        moved = Moved(alias, None) if alias or marked(hands.registry, hands.name) else None
     if moved is None:
         raise UsageError(
             f"The alias {CHAMPION!r} of {hands.name!r} was not moved by hand, so there is nothing to adopt.",
@@ -101,6 +125,8 @@ def restore(hands: Hands, reason: str = "") -> Deed:
     """What the ledger says holds. Errors: UsageError (they agree), RegistryError (its champion is gone)."""
     found = audit(hands.registry, hands.ledger, hands.name)
     head = found.ledger_champion
+    if not hands.ledger.read().entries:
+        raise UsageError(f"The ledger of {hands.name!r} is empty.", "There is nothing to put back.")
     if found.agrees:
         raise UsageError(f"Ledger and registry of {hands.name!r} agree.", "Nothing needs doing.")
     if head is not None and all(one.version != head or one.created_at is None for one in found.versions):
@@ -145,8 +171,11 @@ def _wanted_tags(versions: Sequence[ModelVersion], entries: Sequence[Entry]) -> 
 def _of_alias(
     registry: Registry, ledger: Ledger, name: str, alias: str | None, versions: Sequence[ModelVersion]
 ) -> Iterator[str]:
-    head = champion(ledger.read().entries)
-    if head is not None and all(one.version != head for one in versions):
+    entries = ledger.read().entries
+    head = champion(entries)
+    if not entries and alias is not None:
+        yield f"The alias {CHAMPION!r} is on version {alias}, and no ledger was begun yet: the next run adopts it."
+    elif head is not None and all(one.version != head for one in versions):
         yield f"The ledger's champion is version {head}, which is gone from the registry."
     elif alias != head:
         moved = moved_by_hand(registry, ledger, name)

@@ -15,10 +15,19 @@ from datetime import UTC, datetime
 
 from trainer.errors import LedgerConflict, RegistryError, UsageError
 from trainer.registry.ledger import deciding, follow, moved_by_hand, reconcile
-from trainer.registry.protocol import RUN_KEY_TAG, Entry, Event, Ledger, ModelVersion, Registry, champion, retired
-
-RETIRED_TAG = "retired"
-"""On a version that was retired: the reason."""
+from trainer.registry.protocol import (
+    CHALLENGER,
+    RETIRED_TAG,
+    RUN_KEY_TAG,
+    Entry,
+    Event,
+    Ledger,
+    ModelVersion,
+    Registry,
+    champion,
+    expect_version,
+    retired,
+)
 
 Check = Callable[[ModelVersion], object]
 """Loads a version and holds it against its golden images. Errors: EvaluationError."""
@@ -42,8 +51,8 @@ class Deed:
 class Hands:
     """One person at one model.
 
-    Errors of all methods: UsageError (no reason), RegistryError (no such version, one that is retired, an alias that
-    was moved past the ledger), StateError.
+    Errors of all methods: UsageError (no reason, no whole number), RegistryError (no such version, one that is
+    retired, an alias that was moved past the ledger), StateError.
     """
 
     registry: Registry
@@ -53,12 +62,15 @@ class Hands:
 
     def force(self, version: str, reason: str) -> Deed:
         """Make a version champion whatever the gate said."""
+        expect_version(version)
         entries = self._settled()
         self._expect_eligible(version, entries)
         return Deed("force", version, champion(entries), None, _expect_reason(reason))
 
     def rollback(self, to: str | None = None, reason: str = "") -> Deed:
         """Make an earlier champion champion again: the one before the present one, unless a version is given."""
+        if to is not None:
+            expect_version(to)
         entries = self._settled()
         version = to or self._predecessor(entries)
         if version not in {entry.version for entry in entries}:
@@ -74,6 +86,9 @@ class Hands:
 
     def retire(self, version: str, reason: str, successor: str | None = None) -> Deed:
         """See that a version is never champion again; if it is, a successor is, or nobody."""
+        for one in (version, successor):
+            if one is not None:
+                expect_version(one)
         entries = self._settled()
         self.registry.get(self.name, version)
         if version in retired(entries):
@@ -104,6 +119,8 @@ class Hands:
         entry = self._append(deed)
         if deed.event == "retire" and deed.subject is not None:
             self.registry.set_tags(self.name, deed.subject, {RETIRED_TAG: deed.reason})
+            if self.registry.alias(self.name, CHALLENGER) == deed.subject:
+                self.registry.delete_alias(self.name, CHALLENGER)
         follow(self.registry, self.ledger, self.name)
         return entry
 
@@ -150,7 +167,7 @@ class Hands:
         if moved is not None:
             raise RegistryError(
                 moved.in_words(self.name),
-                f"Say first which holds: inception models audit {self.name} --adopt, or --restore, with --reason TEXT.",
+                f"Say first which holds: inception models audit {self.name} --restore, or --adopt --reason TEXT",
             )
         return entries
 
@@ -204,7 +221,7 @@ def actor() -> str:
 
 def _expect_reason(reason: str) -> str:
     if not reason.strip():
-        raise UsageError("Received an empty reason.", "Say why: --reason TEXT. It is what is read a year from now.")
+        raise UsageError("Received no reason.", "Say why: --reason TEXT. It is what is read a year from now.")
     return reason.strip()
 
 

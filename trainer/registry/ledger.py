@@ -20,13 +20,29 @@ from typing import NamedTuple
 
 from trainer.errors import LedgerConflict, RegistryError
 from trainer.events import note
-from trainer.registry.protocol import CHAMPION, RUN_KEY_TAG, Entry, Ledger, ModelVersion, Registry
+from trainer.registry.belonging import expect_known
+from trainer.registry.protocol import (
+    CHAMPION,
+    ENTRY_TAG,
+    RUN_KEY_TAG,
+    Entry,
+    Ledger,
+    ModelVersion,
+    Registry,
+)
 from trainer.registry.stores import FileLedger, MemoryLedger
 
-__all__ = ["ENTRY_TAG", "FileLedger", "MemoryLedger", "Moved", "deciding", "follow", "moved_by_hand", "reconcile"]
+__all__ = [
+    "ENTRY_TAG",
+    "FileLedger",
+    "MemoryLedger",
+    "Moved",
+    "deciding",
+    "follow",
+    "moved_by_hand",
+    "reconcile",
+]
 
-ENTRY_TAG = "ledger_entry"
-"""On a version: the number of the entry that made it champion (or, with no successor, ended its time)."""
 MOVER = re.compile(r"moving-[0-9a-f]{8}-\d+-(?P<entry>\d+)")
 """The alias (machine, process, entry) that stands on a version while `champion` is moved to it, or away from it."""
 DEAD_AFTER = timedelta(minutes=10)
@@ -49,10 +65,13 @@ class Moved(NamedTuple):
 
 
 def deciding(entries: Iterable[Entry]) -> Entry | None:
-    """The last entry that says where the alias belongs: others leave the champion what it is."""
+    """The last entry that says where the alias belongs: others leave the champion what it is.
+
+    Where nobody is champion, one that leaves it so says that the alias belongs nowhere.
+    """
     found = None
     for entry in entries:
-        if entry.version != entry.previous or entry.event in ("adopt", "restore"):
+        if entry.version is None or entry.version != entry.previous or entry.event in ("adopt", "restore"):
             found = entry
     return found
 
@@ -81,8 +100,10 @@ def reconcile(registry: Registry, ledger: Ledger, name: str) -> str | None:
     Only where the ledger names none while the registry has a champion (a registry that is older than its ledger) is
     that champion adopted into it. An alias that was moved by hand is left where it is.
 
-    Errors: RegistryError (also where the ledger's champion is gone from the registry), StateError.
+    Errors: RegistryError (also where the ledger's champion is gone from the registry, and where another ledger knows
+    the model), StateError.
     """
+    expect_known(registry, ledger, name)
     entries, generation = ledger.read()
     alias = registry.alias(name, CHAMPION)
     if alias is not None and deciding(entries) is None:

@@ -9,7 +9,18 @@ from pydantic import BaseModel, ConfigDict
 
 from trainer.errors import RegistryError, UsageError, nearest
 from trainer.lineage import GIT_COMMIT, IMAGE_DIGEST, KFP_RUN_ID
-from trainer.registry.protocol import CHAMPION, RUN_KEY_TAG, VERDICT_TAG, ModelVersion, Registry, unknown_model
+from trainer.registry.protocol import (
+    CHAMPION,
+    ENTRY_TAG,
+    RETIRED_TAG,
+    RUN_KEY_TAG,
+    VERDICT_TAG,
+    ModelVersion,
+    Registry,
+    accuracy_of,
+    expect_version,
+    unknown_model,
+)
 
 _REFERENCE = re.compile(r"(?P<name>[^@/\s]+)(?:@(?P<alias>[^@/\s]+)|/(?P<version>[^@/\s]+))?")
 
@@ -38,6 +49,10 @@ class Found(BaseModel):
     """`promoted`, `kept` or `undecided`; None where the run has not come that far."""
     verdict_reason: str | None = None
     verdict_digest: str | None = None
+    retired: str | None = None
+    """Why it is never to be champion again; None where it was not retired."""
+    doubt: str | None = None
+    """Why its alias `champion` is not to be believed; None where nothing is known against it."""
     fingerprint: str | None = None
     run_key: str | None = None
     run_id: str
@@ -51,17 +66,17 @@ class Found(BaseModel):
     @classmethod
     def of(cls, found: ModelVersion, tracking_uri: str | None = None) -> Found:
         tags = found.tags
-        accuracy = tags.get("test_accuracy")
         return cls(
             name=found.name,
             version=found.version,
             aliases=found.aliases,
             model_uri=found.model_uri,
             load_uri=f"models:/{found.name}/{found.version}",
-            accuracy=float(accuracy) if accuracy else None,
+            accuracy=accuracy_of(found),
             verdict=tags.get(VERDICT_TAG),
             verdict_reason=tags.get("verdict_reason"),
             verdict_digest=tags.get("verdict_digest"),
+            retired=tags.get(RETIRED_TAG),
             fingerprint=tags.get("fingerprint"),
             run_key=tags.get(RUN_KEY_TAG),
             run_id=found.run_id,
@@ -86,6 +101,8 @@ def lookup(registry: Registry, reference: str) -> Found:
     if match is None:
         raise UsageError(f"Received the model {reference!r}.", "Write NAME, NAME@champion, NAME@challenger or NAME/3.")
     name, version = match["name"], match["version"]
+    if version is not None:
+        expect_version(version)
     known = registry.names()
     if name not in known:
         raise unknown_model(name, known)
@@ -97,9 +114,22 @@ def _behind(registry: Registry, name: str, alias: str) -> str:
     version = registry.alias(name, alias)
     if version is not None:
         return version
-    known = {one for found in registry.versions(name) for one in found.aliases}
-    if alias == CHAMPION:
-        message = f"{name!r} has no champion: no version has been promoted yet."
-    else:
-        message = f"{name!r} has no alias {alias!r}. {nearest(alias, known)}"
-    raise RegistryError(message, f"See `inception models`; a version is named as {name}/1.")
+    versions = registry.versions(name)
+    if alias != CHAMPION:
+        known = {one for found in versions for one in found.aliases}
+        raise RegistryError(
+            f"{name!r} has no alias {alias!r}. {nearest(alias, known)}",
+            f"See `inception models`; a version is named as {name}/1.",
+        )
+    former = [one for one in versions if ENTRY_TAG in one.tags or one.tags.get(VERDICT_TAG) == "promoted"]
+    if not former:
+        raise RegistryError(
+            f"{name!r} has no champion: no version has been promoted yet.",
+            f"See `inception models`; a version is named as {name}/1.",
+        )
+    were = ", ".join(one.version + (" (retired)" if RETIRED_TAG in one.tags else "") for one in former)
+    raise RegistryError(
+        f"{name!r} has no champion now. Versions that were: {were}.",
+        f"See why: inception models history {name}; and whether somebody took the alias away: inception models audit "
+        f"{name}",
+    )

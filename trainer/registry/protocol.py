@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from trainer.errors import RegistryError, nearest
+from trainer.errors import RegistryError, UsageError, nearest
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -16,6 +18,10 @@ CHALLENGER = "challenger"
 RUN_KEY_TAG = "run_key"
 VERDICT_TAG = "verdict"
 """Its presence says that the version's run key has been decided."""
+ENTRY_TAG = "ledger_entry"
+"""On a version: the number of the entry that made it champion (or, with no successor, ended its time)."""
+RETIRED_TAG = "retired"
+"""On a version that was retired: the reason."""
 
 Event = Literal["promote", "keep", "adopt", "force", "rollback", "retire", "restore"]
 
@@ -135,6 +141,15 @@ class Ledger(Protocol):
         """
 
 
+def accuracy_of(version: ModelVersion) -> float | None:
+    """On the frozen test examples, when it was made; None where its tag is missing, or a hand made it no number."""
+    try:
+        accuracy = float(version.tags.get("test_accuracy", ""))
+    except ValueError:
+        return None
+    return accuracy if math.isfinite(accuracy) else None
+
+
 def champion(entries: Iterable[Entry]) -> str | None:
     """The version that the ledger says is champion."""
     version = None
@@ -146,6 +161,12 @@ def champion(entries: Iterable[Entry]) -> str | None:
 def retired(entries: Iterable[Entry]) -> frozenset[str]:
     """The versions that are never to be champion again."""
     return frozenset(entry.challenger for entry in entries if entry.event == "retire" and entry.challenger is not None)
+
+
+def expect_version(version: str) -> None:
+    """Errors: UsageError, where this can be no version of any model."""
+    if not re.fullmatch("[0-9]+", version):
+        raise UsageError(f"Received the version {version!r}.", "A version is a whole number, such as 3.")
 
 
 def unknown_model(name: str, known: Iterable[str]) -> RegistryError:

@@ -7,7 +7,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ ABANDONED_SECONDS = 7 * 24 * 3600.0
 """A run that has not come to its end is given up once nothing of it has changed for so long."""
 SETTLING_SECONDS = 3600.0
 """A run that was decided still writes its card."""
+_ASIDE = ".deleted-"
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class RunRecord:
         )
 
 
-def records(state: State) -> list[RunRecord]:
-    return [RunRecord.read(folder, state.checkpoints(folder.name)) for folder in _folders(state, "runs")]
+def records(state: State, but: Collection[str] = ()) -> list[RunRecord]:
+    """Of all run keys but these."""
+    found = (folder for folder in _folders(state, "runs") if folder.name not in but)
+    return [RunRecord.read(folder, state.checkpoints(folder.name)) for folder in found]
 
 
 def lone_checkpoints(state: State) -> Iterator[Path]:
@@ -67,9 +71,14 @@ def lone_checkpoints(state: State) -> Iterator[Path]:
 def prepared(state: State) -> Iterator[tuple[Path, str]]:
     """The folders of prepared data and of failed preparations that are not new or in use, with their fingerprints."""
     for folder in _folders(state, "data"):
-        fingerprint = folder.name.removesuffix(".failed")
-        if time.time() - newest(folder) > ABANDONED_SECONDS and not locked(_lock_of(folder, fingerprint)):
-            yield folder, fingerprint
+        if is_left(state, folder):
+            yield folder, _fingerprint(folder)
+
+
+def is_left(state: State, folder: Path) -> bool:
+    """Whether a folder of prepared data is there, and neither new nor in use."""
+    lock = folder.parent / f".{_fingerprint(folder)}.lock"
+    return inside(state, folder) and time.time() - newest(folder) > ABANDONED_SECONDS and not locked(lock)
 
 
 def in_tuning(state: State) -> set[str]:
@@ -79,18 +88,25 @@ def in_tuning(state: State) -> set[str]:
         return set()
     from trainer.tuning.study import Study
 
-    return {Study(folder).fingerprint for folder in studies}
+    found = set()
+    for folder in studies:
+        with suppress(KeyError):  # one that was killed before it had begun: it has named no data yet
+            found.add(Study(folder).fingerprint)
+    return found
 
 
 def size(path: Path) -> int:
     """Bytes of all files in it."""
-    return sum(Path(folder, name).lstat().st_size for folder, _, names in os.walk(path) for name in names)
+    return sum(one.st_size for folder, _, names in os.walk(path) for name in names for one in _status(folder, name))
 
 
 def newest(path: Path) -> float:
     """When anything in it was last changed, in seconds since 1970; 0 where it is not there."""
-    found = [path, *path.rglob("*")] if path.is_dir() else []
-    return max((one.lstat().st_mtime for one in found if one.suffix != ".lock"), default=0.0)
+    if not path.is_dir():
+        return 0.0
+    names = (Path(at, name) for at, folders, files in os.walk(path) for name in (*folders, *files))
+    found = (path, *(one for one in names if one.suffix != ".lock"))
+    return max((status.st_mtime for one in found for status in _status(one)), default=0.0)
 
 
 def remove(state: State, path: Path) -> None:
@@ -101,9 +117,18 @@ def remove(state: State, path: Path) -> None:
     if not inside(state, path):
         return
     with reported(path):
-        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=".deleted-"))
+        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=_ASIDE))
         path.rename(aside / path.name)
         shutil.rmtree(aside)
+
+
+def clear_away(state: State) -> None:
+    """Finish removals that were killed between the two halves of `remove`."""
+    places = (*(state.root / kind for kind in ("runs", "checkpoints", "data")), state.artifacts)
+    for parent in (*places, state.artifacts / "models"):
+        for aside in parent.glob(f"{_ASIDE}*"):
+            if inside(state, aside) and time.time() - newest(aside) > SETTLING_SECONDS:
+                shutil.rmtree(aside, ignore_errors=True)
 
 
 def inside(state: State, folder: Path) -> bool:
@@ -124,8 +149,14 @@ def locked(path: Path) -> bool:
     return False
 
 
-def _lock_of(folder: Path, fingerprint: str) -> Path:
-    return folder.parent / f".{fingerprint}.lock"
+def _status(*path: str | Path) -> Iterator[os.stat_result]:
+    """One, or none where a run at work has taken the file away meanwhile."""
+    with suppress(FileNotFoundError):
+        yield Path(*path).lstat()
+
+
+def _fingerprint(folder: Path) -> str:
+    return folder.name.removesuffix(".failed")
 
 
 def _folders(state: State, kind: str) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -60,13 +60,15 @@ def plan(state: State, registry: Registry, ledger: Ledger, tracked: Tracked, nam
     runs = folders.records(state)
     staying = kept(versions, ledger.read().entries, newest, at_work(runs))
     going = [one for one in versions if one.version not in staying]
-    kept_keys = {one.tags.get(RUN_KEY_TAG) for one in versions if one.version in staying}
+    gone = {one.version for one in going}
+    held = [one for one in registered(registry) if one.name != name or one.version not in gone]
+    kept_keys = {one.tags.get(RUN_KEY_TAG) for one in held}
     over = [one for one in runs if one.model == name and not one.under_way and one.run_key not in kept_keys]
     items = [
-        *_of_mlflow(tracked, versions, going, over, staying),
+        *_of_mlflow(tracked, going, over, held),
         *(Item(kind="version", name=one.version, reason=_why(one), bytes=0) for one in going),
         *_of_runs(state, name, runs, over),
-        *_of_data(state, registry, runs, {one.version for one in going}, name),
+        *_of_data(state, needed_data(state, held, runs)),
     ]
     return Plan(model=name, kept=staying, items=items)
 
@@ -82,33 +84,33 @@ def at_work(runs: list[RunRecord]) -> Callable[[ModelVersion], bool]:
     return judge
 
 
-def needed_data(state: State, registry: Registry, runs: list[RunRecord], going: set[str], name: str) -> set[str]:
+def registered(registry: Registry) -> list[ModelVersion]:
+    """The versions of all models: one that was copied to another name has the same run and the same files."""
+    return [one for model in registry.names() for one in registry.versions(model)]
+
+
+def holders(versions: Iterable[ModelVersion], *ids: str) -> list[ModelVersion]:
+    """The versions that came from an MLflow run, or are a logged model, of these ids."""
+    return [one for one in versions if any(one.run_id == id_ or id_ in one.model_uri for id_ in ids)]
+
+
+def needed_data(state: State, held: Iterable[ModelVersion], runs: Iterable[RunRecord]) -> set[str]:
     """The fingerprints that a version which stays, of whichever model, a run or a tuning under way refers to."""
-    staying = [
-        one
-        for model in registry.names()
-        for one in registry.versions(model)
-        if model != name or one.version not in going
-    ]
-    of_versions = {one.tags["fingerprint"] for one in staying if "fingerprint" in one.tags}
+    of_versions = {one.tags["fingerprint"] for one in held if "fingerprint" in one.tags}
     of_runs = {one.fingerprint for one in runs if one.under_way and one.fingerprint is not None}
     return of_versions | of_runs | folders.in_tuning(state)
 
 
 def _of_mlflow(
-    tracked: Tracked,
-    versions: list[ModelVersion],
-    going: list[ModelVersion],
-    over: list[RunRecord],
-    staying: dict[str, str],
+    tracked: Tracked, going: list[ModelVersion], over: list[RunRecord], held: list[ModelVersion]
 ) -> Iterator[Item]:
-    """Runs, and the models they logged, that no version which stays came from."""
-    held = {one.run_id for one in versions if one.version in staying}
+    """Runs, and the models they logged, that no version which stays, of whichever model, came from."""
     runs = {one.run_id: one.tags.get(RUN_KEY_TAG, "") for one in going}
     runs |= {one.mlflow_run_id: one.run_key for one in over if one.mlflow_run_id is not None}
-    found = [run for run, key in runs.items() if run and run not in held and tracked.is_of(run, key)]
+    models = {run: tracked.models(run) for run, key in runs.items() if run and tracked.is_of(run, key)}
+    found = [run for run, logged in models.items() if not holders(held, run, *logged)]
     for run in found:
-        for model in tracked.models(run):
+        for model in models[run]:
             yield Item(kind="logged model", name=model, reason=f"of run {run}", bytes=tracked.model_bytes(model))
     for run in found:
         yield Item(kind="MLflow run", name=run, reason=f"of run key {runs[run]}", bytes=tracked.run_bytes(run))
@@ -127,8 +129,7 @@ def _of_runs(state: State, name: str, runs: list[RunRecord], over: list[RunRecor
         yield Item(kind="run record", name=one.run_key, reason=reason, bytes=folders.size(one.folder))
 
 
-def _of_data(state: State, registry: Registry, runs: list[RunRecord], going: set[str], name: str) -> Iterator[Item]:
-    needed = needed_data(state, registry, runs, going, name)
+def _of_data(state: State, needed: set[str]) -> Iterator[Item]:
     for folder, fingerprint in folders.prepared(state):
         failed = folder.name != fingerprint
         if failed or fingerprint not in needed:

@@ -34,14 +34,21 @@ class Tracked:
         return run is not None and run.data.tags.get(RUN_KEY_TAG) == run_key
 
     def models(self, run_id: str) -> list[str]:
-        """The models that a run which is there has logged."""
+        """The models that a run has logged; none where it is not there."""
 
         def ask() -> list[str]:
-            experiment = self._client.get_run(run_id).info.experiment_id
-            found = self._client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+            run = self._run(run_id)
+            if run is None:
+                return []
+            found = self._client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
             return sorted(str(one.model_id) for one in found)
 
         return self._asked(ask)
+
+    def run_of(self, model_id: str) -> str | None:
+        """The run that logged a model; None where the model is not there."""
+        model = self._asked(lambda: _unless_missing(lambda: self._client.get_logged_model(model_id)))
+        return model.source_run_id if model is not None else None
 
     def run_bytes(self, run_id: str) -> int:
         return folders.size(self._state.artifacts / run_id) if self._embedded else 0
@@ -50,14 +57,14 @@ class Tracked:
         return folders.size(self._state.artifacts / "models" / model_id) if self._embedded else 0
 
     def delete_run(self, run_id: str) -> None:
-        """Whether it is there or not."""
-        self._asked(lambda: self._run(run_id) and self._client.delete_run(run_id))
+        """Whether it is there or not. Its files go first: a sweep that is cut here finds it once more."""
         self._remove(self._state.artifacts / run_id)
+        self._asked(lambda: self._run(run_id) and self._client.delete_run(run_id))
 
     def delete_model(self, model_id: str) -> None:
-        """Whether it is there or not."""
-        self._asked(lambda: _unless_missing(lambda: self._client.delete_logged_model(model_id)))
+        """Whether it is there or not. Its files go first, as a run's."""
         self._remove(self._state.artifacts / "models" / model_id)
+        self._asked(lambda: _unless_missing(lambda: self._client.delete_logged_model(model_id)))
 
     def _remove(self, folder: Path) -> None:
         if self._embedded:

@@ -7,7 +7,7 @@ or not at all in both.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from trainer.errors import StateError
 from trainer.storage.google import SCHEME, Bucket
 from trainer.storage.local import Folder
 
-__all__ = ["SCHEME", "Bucket", "Folder", "Place", "place"]
+__all__ = ["SCHEME", "Bucket", "Folder", "Place", "place", "writing"]
 
 
 class Place(Protocol):
@@ -57,3 +57,16 @@ def place(address: str | Path) -> Place:
     if "://" in text:
         raise StateError(f"Received the place {text!r}.", "Write a folder, or gs://bucket/prefix.")
     return Folder(Path(address).expanduser().absolute())
+
+
+@contextmanager
+def writing(address: str) -> Iterator[Path]:
+    """A local path for one file, which is at its address once the block has ended well. Errors: StateError."""
+    there = place(address)
+    if isinstance(there, Bucket):
+        where = there.writing("")  # it may lie in no folder of its bucket
+    else:
+        path = Path(there.address)
+        where = Folder(path.parent).writing(path.name)
+    with where as local:
+        yield local

@@ -24,7 +24,7 @@ _CHUNK_BYTES = 32 << 20
 
 
 class Bucket:
-    """The objects whose names begin with a prefix."""
+    """The objects whose names begin with a prefix; an empty name is the object that is called as the prefix."""
 
     def __init__(self, address: str) -> None:
         """Errors: StateError where it is no address of a place in a bucket."""
@@ -85,10 +85,10 @@ class Bucket:
                 raise FileNotFoundError(f"there is no {address}") from None
 
     def _blob(self, name: str) -> Any:
-        return self._client.bucket(self._bucket).blob(f"{self._prefix}/{name}")
+        return self._client.bucket(self._bucket).blob(f"{self._prefix}/{name}" if name else self._prefix)
 
     def _address(self, name: str) -> str:
-        return f"{self.address}/{name}"
+        return f"{self.address}/{name}" if name else self.address
 
     @cached_property
     def _client(self) -> Any:
@@ -109,9 +109,14 @@ def _local_copy() -> Iterator[Path]:
 def parts(address: str, kind: type[InceptionError] = StateError) -> tuple[str, str]:
     """Bucket and name of an address. Errors: one of `kind` where it lacks one of them."""
     bucket, _, name = address.removeprefix(SCHEME).partition("/")
-    if not bucket or not name or name.endswith("/"):
+    if not may_be_bucket(bucket) or not name or name.endswith("/"):
         raise kind(f"Received the address {address!r}.", f"Write it as {SCHEME}bucket/path.")
     return bucket, name
+
+
+def may_be_bucket(name: str) -> bool:
+    """The client raises a bare ValueError over others."""
+    return name[:1].isalnum() and name[-1:].isalnum()
 
 
 def client() -> Any:

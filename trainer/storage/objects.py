@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from trainer.errors import DataError
-from trainer.storage.google import SCHEME, answering, client, patient
+from trainer.storage.google import SCHEME, answering, client, may_be_bucket, patient
 
 
 class Objects:
@@ -50,6 +50,6 @@ class Objects:
 
 def _parts(address: str) -> tuple[str, str]:
     bucket, _, name = address.removeprefix(SCHEME).partition("/")
-    if not bucket:
+    if not may_be_bucket(bucket):
         raise DataError(f"Received the address {address!r}.", f"Write it as {SCHEME}bucket/path.")
     return bucket, name

@@ -176,9 +176,10 @@ class Fitting:
             network = model.get_layer(self.options.variant)
             if found is None and self.begin is not None:
                 self.at.init = self.begin(network, self.member)
+            epochs = self.settings.epochs
             note(
                 f"{self.options.variant}: {model.count_params():,} parameters; {self.examples:,} images, "
-                f"{self.steps} steps of {self.settings.batch_size} an epoch, {self.settings.epochs} epochs"
+                f"{self.steps} steps of {self.settings.batch_size} an epoch, {epochs} epoch{'' if epochs == 1 else 's'}"
             )
             plan = phases(self.recipe, network, self.steps)
             state, begin = (None, 0) if found is None else (found.arrays, self.at.step)

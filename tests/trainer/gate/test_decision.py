@@ -117,6 +117,16 @@ def test_other_test_examples_are_refused(candidate: Make, other: tuple[list[bool
         decide(candidate([True] * 10), candidate(*other), PAIRED)
 
 
+def test_test_examples_with_other_labels_are_not_the_same(candidate: Make) -> None:
+    """An example that was relabelled keeps its identity; which number a class has does not matter."""
+    ours = candidate([True] * 10, labels=[0] * 5 + [1] * 5)
+    relabelled = candidate([False] * 3 + [True] * 7, labels=[0] * 4 + [1] * 6)
+    with pytest.raises(EvaluationError, match="1 of the 10 test examples had another label"):
+        decide(ours, relabelled, PAIRED)
+    renumbered = candidate([False] * 3 + [True] * 7, labels=[1] * 5 + [0] * 5, classes=("b", "a"))
+    assert decide(ours, renumbered, PAIRED).outcome == "undecided"
+
+
 def test_predictions_of_another_scorecard_are_refused(candidate: Make) -> None:
     """A candidate is one scorecard and the predictions it was made from."""
     other = Predictions(["z"], np.zeros(1, np.int32), np.float32([[1, 0]]))

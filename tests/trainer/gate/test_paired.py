@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import binomtest, bootstrap
 
 from trainer.config import Gate
-from trainer.gate import Candidate, decide, examples_needed, gain_interval, mcnemar
+from trainer.gate import Candidate, Circumstances, decide, examples_needed, gain_interval, mcnemar
 from trainer.gate.paired import examples_for_interval
 
 MakePair = Callable[..., tuple[Candidate, Candidate]]
@@ -87,6 +87,15 @@ def test_the_hint_of_an_undecided_verdict_is_about_right(
     verdict = decide(*pair(won, lost, examples - won - lost), Gate(threshold=0.5, alpha=level))
     assert verdict.outcome == "undecided"
     assert f"about {needed:,} test examples would tell" in verdict.reason
+
+
+@pytest.mark.parametrize("level", [1e-10, 1e-17, 1e-300])
+def test_the_hint_holds_however_little_of_the_budget_is_left(pair: MakePair, level: float) -> None:
+    """The number grows with the level's distance; it is never an error."""
+    verdict = decide(*pair(12, 10, 78), Gate(threshold=0.5), Circumstances(level=level))
+    assert verdict.outcome == "undecided"
+    assert f"about {examples_needed(12, 10, 100, level):,} test examples would tell" in verdict.reason
+    assert examples_needed(12, 10, 100, level) > examples_needed(12, 10, 100, level * 10)
 
 
 @pytest.mark.parametrize(("won", "lost", "effect"), [(60, 30, 0.02), (60, 55, 0.01), (80, 20, 0.04)])

@@ -90,6 +90,22 @@ def test_a_decision_that_kept_the_champion_is_no_change_of_hands(history) -> Non
     assert "Nobody after version 1" in seen(written(history.state))
 
 
+def test_changes_of_hands_are_called_as_the_ledger_numbers_them(history) -> None:
+    """An alias that a hand moved and another put back is among them; the champion's time is that of its promotion."""
+    history.run(1, "promoted", 0.9)
+    at = record.now()
+    history.append("flowers", "keep", "1", at, "", challenger="2")
+    history.append("flowers", "restore", "1", at, "A hand had moved it.", actor="bo@host")
+    found = reigns(ledger_of(history.state, "flowers").read().entries, read(history.state))
+    assert [(one.number, one.event) for one in found] == [(1, "promote"), (3, "restore")]
+    text = written(history.state)
+    assert re.findall(r'<li value="(\d+)">', text) == ["3", "1"]
+    assert "restore by bo@host, " in seen(text)
+    assert "after version 1" not in seen(text)
+    assert "since 2026-03-08 06:00 UTC" in seen(text)
+    assert 'class="dot"' not in text
+
+
 def test_a_champion_of_unknown_accuracy_is_listed_and_not_drawn(history) -> None:
     """It was made elsewhere, or its record was deleted."""
     history.run(1, "promoted", 0.9)

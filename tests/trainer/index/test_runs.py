@@ -110,7 +110,18 @@ def test_two_runs_with_one_record_share_one_card(history) -> None:
     found = by_tick(history.state)
     assert found["flowers-00001"].card is not None
     assert found["first"].card is None
-    assert found["first"].reason.endswith(runs.RESUMED)
+    assert found["first"].reason.endswith(f". {runs.RESUMED}")
+
+
+@pytest.mark.parametrize("reason", ["Say: inception models audit flowers", "It ended."])
+def test_what_is_said_after_a_reason_is_a_sentence_of_its_own(history, reason: str) -> None:
+    """A reason may end in a command to type."""
+    history.run(1, "failed", reason=reason)
+    shutil.copytree(history.state.tick("flowers-00001"), history.state.tick("first"))
+    outcome = record.read(history.state.tick("first"), record.Outcome)
+    earlier = outcome.model_copy(update={"tick": "first", "at": datetime(2026, 1, 1, tzinfo=UTC)})
+    record.write(history.state.tick("first"), earlier)
+    assert by_tick(history.state)["first"].reason == f"{reason.rstrip('.')}. {runs.RESUMED}"
 
 
 def test_a_state_folder_that_was_moved_keeps_its_cards(year, tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ def test_what_names_nothing_is_an_error(word: str, says: str, tmp_path: Path) ->
         ("gs://b/*.png", "Nothing matches"),
         ("gs://other/x/", "gs://other/x/ cannot be used: .*bucket"),
         ("gs://", "Received the address"),
+        ("gs://b*/x.png", "Received the address"),
+        ("gs://b/[z-a].png", "Received the pattern"),
         ("s3://b/x.png", "Received 's3://b/x.png'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from trainer import record
 from trainer.config import Gate
+from trainer.gate import Circumstances, decide
 from trainer.promotion.common_classes import compare
 from trainer.registry.ledger import follow
 from trainer.registry.protocol import Entry
@@ -53,6 +55,16 @@ def test_a_renamed_class_is_the_same_class() -> None:
     assert found is not None
     assert found.change.renamed == {"alpha": "a"}
     assert found.champion.scorecard.accuracy == 0.75
+
+
+def test_the_comparison_needs_no_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image in which `promote` runs does not hold it."""
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    found = compare(answers(0, ["a", "b", "c"]), answers(20, ["b", "a"]))
+    assert found is not None
+    policy = CONSENT.model_copy(update={"min_effect": 0.0, "max_class_drop": 0.1})
+    changed = Circumstances(class_change=found.change, compared=found.challenger)
+    assert decide(found.challenger, found.champion, policy, changed).outcome == "promote"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from trainer.config import Gate
 from trainer.promotion import verdicts
+from trainer.registry.ledger import follow
 
 PAIRED = Gate(threshold=0.5)
 
@@ -86,6 +87,39 @@ def test_a_run_key_is_recalled_under_another_policy(world: Any) -> None:
     first = world.promote("b", PAIRED)
     assert world.promote("b").verdict == first.verdict
     assert len(world.ledger.read().entries) == 2
+
+
+@pytest.mark.parametrize(("right", "result", "after"), [(95, "promoted", "3"), (70, "kept", "1")])
+def test_a_version_made_anew_is_judged_for_itself(world: Any, right: int, result: str, after: str) -> None:
+    """The first of this run key was kept and deleted since; what was said of that one is not said of the second."""
+    world.run("a", 80)
+    world.promote("a")
+    world.run("b", 60, against="1")
+    world.promote("b", PAIRED)
+    world.registry.delete_version("digits", "2")
+    world.run("b", right, against="1")
+    done = world.promote("b", PAIRED)
+    assert (done.result, done.version, done.champion_after, done.ledger_entry) == (result, "3", after, 3)
+    assert world.ledger.read().entries[-1].challenger == "3"
+    before = world.seen()
+    assert world.promote("b", PAIRED).ledger_entry == 3
+    assert world.seen() == before
+
+
+def test_the_twin_of_a_retired_version_is_kept_out(world: Any) -> None:
+    """Made anew after the retired one was deleted, it is not said to be promoted, and it is not."""
+    world.run("a", 80)
+    world.promote("a")
+    entries, generation = world.ledger.read()
+    changed = {"number": 2, "event": "retire", "version": None, "previous": "1", "challenger": "1", "reason": "because"}
+    world.ledger.append(entries[0].model_copy(update=changed), generation)
+    follow(world.registry, world.ledger, "digits")
+    world.registry.delete_version("digits", "1")
+    world.run("a", 80)
+    done = world.promote("a", PAIRED)
+    assert (done.result, done.version, done.champion_after, done.ledger_entry) == ("kept", "2", None, None)
+    assert done.verdict.reason == "Version 1, made of the same images, recipe and code, was retired: because"
+    assert world.registry.alias("digits", "champion") is None
 
 
 def test_a_verdict_on_file_is_found_by_its_digest_alone(world: Any, tmp_path: Path) -> None:

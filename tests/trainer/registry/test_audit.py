@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from trainer.registry.audit import audit, mend, put_right, restore
+from trainer.errors import RegistryError, StateError, UsageError
+from trainer.registry.audit import adopt, audit, doubt, put_right, restore, results
 from trainer.registry.hands import Hands
-from trainer.registry.ledger import follow
+from trainer.registry.ledger import follow, reconcile
 from trainer.registry.memory import MemoryRegistry
 from trainer.registry.protocol import Entry, Event
 from trainer.registry.stores import MemoryLedger
@@ -117,18 +118,74 @@ def test_what_was_promoted_before_the_ledger_began_is_no_discrepancy() -> None:
     registry.create_version(NAME, "file:///1", "", {"verdict": "promoted"})
     registry.create_version(NAME, "file:///2", "", {"verdict": "promoted"})
     registry.set_alias(NAME, "champion", "2")
-    mend(registry, ledger, NAME)
+    (said,) = audit(registry, ledger, NAME).discrepancies
+    assert "on version 2, and no ledger was begun yet: the next run adopts it" in said
+    assert ledger.read().entries == ()
+    with pytest.raises(UsageError, match="is empty"):
+        restore(Hands(registry, ledger, NAME, lambda version: None))
+    reconcile(registry, ledger, NAME)
     assert [one.event for one in ledger.read().entries] == ["adopt"]
     assert audit(registry, ledger, NAME).agrees
 
 
-def test_a_crash_is_named_as_one_and_mended() -> None:
-    """The entry is there and nothing after it: no hand was at work."""
+def test_a_crash_is_named_as_one_and_left_to_the_next_run() -> None:
+    """The entry is there and nothing after it: no hand was at work. The audit itself changes nothing."""
     house = House()
     house.enter("promote", "4", "3", "4")
     said = house.found()
     assert "a run was killed in between, or is at work" in said[0]
     assert "Version 4 has no verdict tag (its run was killed; run it again)" in said[1]
-    mend(house.registry, house.ledger, NAME)
+    assert house.registry.alias(NAME, "champion") == "3"
+    reconcile(house.registry, house.ledger, NAME)
     assert house.registry.alias(NAME, "champion") == "4"
     assert len(house.found()) == 1
+
+
+def test_an_undecided_challenger_is_told_from_one_that_lost() -> None:
+    """The ledger says keep of both, the tag which it was; what people did is no result of the gate."""
+    house = House()
+    events: list[Event] = ["keep", "retire"]
+    for event in events:
+        house.enter(event, "3", "3", "4")
+    versions = house.registry.versions(NAME)
+    assert results(house.ledger.read().entries, versions) == ["promoted", "undecided", "promoted", "kept", None]
+
+
+def test_an_alias_is_doubted_when_a_hand_moved_it() -> None:
+    """Where the ledger cannot be asked, nothing is known against it."""
+
+    class OutOfReach(MemoryLedger):
+        def read(self) -> Any:
+            raise StateError("It does not answer.")
+
+    house = House()
+    assert doubt(house.registry, house.ledger, NAME) is None
+    house.registry.set_alias(NAME, "champion", "2")
+    assert "moved to version 2 by hand" in str(doubt(house.registry, house.ledger, NAME))
+    assert doubt(house.registry, OutOfReach(), NAME) is None
+
+
+@pytest.mark.parametrize("alias", ["3", None])
+def test_an_empty_ledger_is_not_taken_for_one_that_lies_elsewhere(alias: str | None) -> None:
+    """Nobody adopts, promotes or audits on it until it is begun on purpose, with a reason."""
+    house = House()
+    if alias is None:
+        house.registry.delete_alias(NAME, "champion")
+    hands = Hands(house.registry, MemoryLedger(), NAME, lambda version: None)
+    deeds: list[Callable[[], object]] = [
+        lambda: reconcile(house.registry, hands.ledger, NAME),
+        lambda: audit(house.registry, hands.ledger, NAME),
+        lambda: restore(hands),
+        lambda: hands.force("4", "r"),
+        lambda: hands.retire("4", "r"),
+    ]
+    for deed in deeds:
+        with pytest.raises(RegistryError, match="a ledger knows it, and there is none at memory") as caught:
+            deed()
+        assert "INCEPTION_LEDGERS" in caught.value.remedy
+        assert "audit digits --adopt --reason TEXT" in caught.value.remedy
+    assert hands.ledger.read().entries == ()
+    entry = put_right(hands, adopt(hands, "the ledger is lost"))
+    assert (entry.number, entry.event, entry.version) == (1, "adopt", alias)
+    assert reconcile(house.registry, hands.ledger, NAME) == alias
+    assert [one.number for one in hands.ledger.read().entries] == [1]

@@ -153,8 +153,12 @@ def test_after_nobody_a_rollback_finds_the_last_champion() -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[Hands], Deed], type[InceptionError], str]] = {
-    "no reason": (lambda h: h.force("3", " "), UsageError, "empty reason"),
-    "no reason to retire": (lambda h: h.retire("1", ""), UsageError, "empty reason"),
+    "no reason": (lambda h: h.force("3", " "), UsageError, "no reason"),
+    "no reason to retire": (lambda h: h.retire("1", ""), UsageError, "no reason"),
+    "no version": (lambda h: h.force("digits/3", "r"), UsageError, "Received the version 'digits/3'"),
+    "no version to go back to": (lambda h: h.rollback("a"), UsageError, "Received the version 'a'"),
+    "no version to retire": (lambda h: h.retire("a", "r"), UsageError, "Received the version 'a'"),
+    "no version to succeed": (lambda h: h.retire("2", "r", "a"), UsageError, "Received the version 'a'"),
     "unknown": (lambda h: h.force("9", "r"), RegistryError, "no version '9'"),
     "unknown to retire": (lambda h: h.retire("9", "r"), RegistryError, "no version '9'"),
     "champion already": (lambda h: h.force("2", "r"), RegistryError, "is the champion of 'digits' already"),
@@ -263,7 +267,7 @@ def test_a_hand_that_moved_the_alias_is_answered_by_adopt_or_restore(to: str | N
         for deed in (lambda h: h.force("4", "r"), lambda h: h.rollback(), lambda h: h.retire("1", "r")):
             with pytest.raises(RegistryError, match="by hand") as caught:
                 deed(house.hands)
-            assert "inception models audit digits --adopt, or --restore" in caught.value.remedy
+            assert "inception models audit digits --restore, or --adopt --reason TEXT" in caught.value.remedy
         plan = adopt(house.hands, "moved on purpose") if answer == "adopt" else restore(house.hands)
         entry = put_right(house.hands, plan)
         assert (entry.event, entry.version, entry.previous) == (answer, to if answer == "adopt" else "2", "2")
@@ -350,3 +354,13 @@ def test_the_line_of_champions(told: str, expected: list[str]) -> None:
         kind, version = event.split()
         house.enter(kind, None if version == "-" else version)  # type: ignore[arg-type]
     assert line(house.ledger.read().entries) == expected
+
+
+@pytest.mark.parametrize("version", ["2", "4"])
+def test_a_retired_version_is_no_challenger(version: str) -> None:
+    """The alias goes with it, and stays where it is on another."""
+    house = House.built("1", "2")
+    house.registry.set_alias(NAME, "challenger", "4")
+    house.hands.do(house.hands.retire(version, "bad"))
+    assert house.registry.alias(NAME, "challenger") == (None if version == "4" else "4")
+    assert house.registry.get(NAME, version).tags["retired"] == "bad"

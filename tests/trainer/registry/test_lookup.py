@@ -46,6 +46,13 @@ def test_the_evidence_comes_with_it(registry: MemoryRegistry) -> None:
     assert Found.model_validate_json(found.model_dump_json()) == found
 
 
+@pytest.mark.parametrize("tag", ["", "about 0.9", "0,9", "nan", "inf"])
+def test_an_accuracy_that_a_hand_made_no_number_is_none(registry: MemoryRegistry, tag: str) -> None:
+    """The version is found all the same."""
+    registry.set_tags("digits", "2", {"test_accuracy": tag})
+    assert lookup(registry, "digits").accuracy is None
+
+
 def test_lineage_comes_in_one_order(registry: MemoryRegistry) -> None:
     """The run key and its parts, the code and the image, the run, the decision; other tags are no lineage."""
     lineage = {tag: f"the {tag}" for tag in LINEAGE}
@@ -65,7 +72,6 @@ def test_what_was_never_recorded_is_none(registry: MemoryRegistry) -> None:
         ("digit", "no registered model 'digit'. Did you mean 'digits'"),
         ("digits@chalenger", "no alias 'chalenger'. Did you mean 'challenger'"),
         ("digits/7", "no version '7'. Its versions: 1, 2, 3"),
-        ("digits/latest", "no version 'latest'"),
         ("cats-vs-dogs", "'cats-vs-dogs' has no champion: no version has been promoted yet"),
     ],
 )
@@ -81,3 +87,26 @@ def test_what_is_no_reference_is_wrong_use(registry: MemoryRegistry, reference: 
     with pytest.raises(UsageError, match="Received the model") as caught:
         lookup(registry, reference)
     assert "NAME@challenger" in caught.value.remedy
+
+
+@pytest.mark.parametrize("version", ["latest", "3.0", "-1", "²"])
+def test_what_is_no_version_is_wrong_use(registry: MemoryRegistry, version: str) -> None:
+    """A version is a whole number."""
+    with pytest.raises(UsageError, match=f"Received the version '{version}'") as caught:
+        lookup(registry, f"digits/{version}")
+    assert "a whole number" in caught.value.remedy.lower()
+
+
+def test_a_model_that_lost_its_champion_says_so(registry: MemoryRegistry) -> None:
+    """Who was champion, who of them is retired, and where to read on; the version tells why it retired."""
+    registry.delete_alias("digits", "champion")
+    registry.set_tags("digits", "2", {"retired": "images we may not use"})
+    registry.set_tags("digits", "3", {"verdict": "kept"})
+    with pytest.raises(
+        RegistryError, match=r"'digits' has no champion now\. Versions that were: 1, 2 \(retired\)"
+    ) as caught:
+        lookup(registry, "digits")
+    assert "inception models history digits" in caught.value.remedy
+    assert "inception models audit digits" in caught.value.remedy
+    assert lookup(registry, "digits/2").retired == "images we may not use"
+    assert lookup(registry, "digits/1").retired is None

@@ -281,6 +281,23 @@ def test_when_nobody_is_champion_the_alias_goes() -> None:
     assert registry.alias("digits", "champion") == "2"
 
 
+def test_a_version_that_was_retired_before_anybody_was_champion_is_not_adopted() -> None:
+    """An alias that a hand sets on it is a hand's, although the ledger has named no champion yet."""
+    registry, ledger = registry_with(3), MemoryLedger()
+    first = Entry(
+        number=1, event="retire", version=None, previous=None, challenger="2", run_key=None, verdict_digest=None,
+        reason="r", tick=None, at=datetime.now(UTC),
+    )  # fmt: skip
+    ledger.append(first, 0)
+    assert follow(registry, ledger, "digits") is None
+    registry.set_alias("digits", "champion", "2")
+    assert moved_by_hand(registry, ledger, "digits") == ("2", None)
+    assert reconcile(registry, ledger, "digits") is None
+    assert ledger.read().entries == (first,)
+    append(ledger, "3")
+    assert follow(registry, ledger, "digits") == "3"
+
+
 def test_a_promotion_during_the_look_is_no_hand() -> None:
     """What is read one after the other is read again before it counts."""
 

@@ -18,7 +18,7 @@ from trainer.gate import Verdict
 from trainer.registry import opened
 from trainer.registry.ledger import follow
 from trainer.registry.protocol import Entry, Event, champion
-from trainer.retention import Plan, Sweep, Tracked, plan
+from trainer.retention import Plan, Sweep, Tracked, folders, plan
 from trainer.state import State
 
 NAME = "digits"
@@ -197,6 +197,41 @@ def test_a_sweep_that_was_cut_is_finished_by_the_next(house: House, cut_after: i
     assert house.plan().items == []
 
 
+def test_a_removal_that_was_killed_is_finished(house: House) -> None:
+    """What was out of sight already and still on the disk goes with the next sweep; what is taken away now stays."""
+    old, young = (house.state.root / "runs" / f".deleted-{name}" for name in ("old", "young"))
+    house.fill(old / "k0", young / "k0")
+    house.age(old)
+    house.sweep(house.plan())
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_files_that_a_run_takes_away_meanwhile_are_none(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training replaces its checkpoints while ages and sizes are taken."""
+    folder = state.checkpoints("k")
+    folder.mkdir(parents=True)
+    for name in ("stays", "goes"):
+        (folder / name).write_bytes(b"x" * BYTES)
+    whole = os.walk
+
+    def walk(path: Path) -> Any:
+        found = list(whole(path))
+        (folder / "goes").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(os, "walk", walk)
+    assert folders.newest(folder) > time.time() - 60
+    (folder / "goes").write_bytes(b"x")
+    assert folders.size(folder) == BYTES
+
+
+def test_a_study_that_was_killed_before_it_began_stops_nothing(state: State) -> None:
+    """It has named no data."""
+    (state.root / "tuning" / "digits-0").mkdir(parents=True)
+    assert folders.in_tuning(state) == set()
+
+
 def test_a_run_under_way_loses_nothing(house: House) -> None:
     """Young and undecided, or with its training's lock held however old; given up after a week it goes."""
     house.run("young", "young-data", decided=False, registered=False)
@@ -303,3 +338,103 @@ def test_while_nobody_is_champion_the_last_retired_stays(house: House) -> None:
     house.ledger.append(entries[-1].model_copy(update=gone), generation)
     follow(house.registry, house.ledger, NAME)
     assert house.plan().kept["5"] == "the last to be retired"
+
+
+def copied(house: House, uri: str | None = None) -> None:
+    """Version 2 under another name, as MLflow's clients copy or register it."""
+    if uri is None:
+        house.client.copy_model_version(f"models:/{NAME}/2", "digits-prod")
+    else:
+        house.registry.create_version("digits-prod", uri.format(house.models["k2"]), "", {})
+
+
+@pytest.mark.parametrize(
+    ("uri", "when"),
+    [(None, "before"), (None, "after"), ("models:/{}", "before"), ("file:///artifacts/models/{}/artifacts", "after")],
+)
+def test_a_copy_under_another_name_keeps_its_files(house: House, uri: str | None, when: str) -> None:
+    """Run, logged model and, where the run key was copied too, the record; whether it was made before the plan or
+    after it was shown. The version itself goes."""
+    if when == "before":
+        copied(house, uri)
+    shown = house.plan()
+    if when == "after":
+        copied(house, uri)
+    gone = house.sweep(shown)
+    assert {kind for kind, name in gone if name in ("2", "k2", house.runs["k2"], house.models["k2"])} == {
+        "version", "checkpoints", *([] if uri is None else ["run record"]),
+    }  # fmt: skip
+    assert ("MLflow run", house.runs["k4"]) in gone
+    assert (house.state.artifacts / "models" / house.models["k2"] / "content").exists()
+    assert house.client.get_run(house.runs["k2"]).info.lifecycle_stage == "active"
+    house.client.get_logged_model(house.models["k2"])
+
+
+@pytest.mark.parametrize("deed", ["delete_logged_model", "delete_run"])
+def test_a_sweep_that_was_killed_at_mlflow_leaves_no_files(
+    house: House, deed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow has just marked the first as deleted: the next sweep finishes the rest."""
+    whole = getattr(house.tracked._client, deed)
+
+    def killed(*arguments: Any) -> None:
+        whole(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.tracked._client, deed, killed)
+        with pytest.raises(KeyboardInterrupt):
+            house.sweep(house.plan())
+    house.sweep(house.plan())
+    stay = {house.runs[key] for key in ("k1", "k5", "k7", "k8")}
+    assert house.folders("artifacts") == stay | {"models"}
+    assert house.folders("artifacts/models") == {house.models[key] for key in ("k1", "k5", "k7", "k8")}
+
+
+def test_a_version_that_was_registered_by_hand_stays(house: House) -> None:
+    """It has no run key: nobody here can say that it is over. The plan says so, and a sweep looks again."""
+    made = house.registry.create_version(NAME, "file:///m", "", {})
+    for number in range(9, 12):
+        house.run(f"k{number}", "later-data")
+    assert house.plan().kept[made.version] == "registered by hand"
+    shown = house.plan()
+    house.client.delete_model_version_tag(NAME, "2", "run_key")
+    assert ("version", "2") not in house.sweep(shown)
+
+
+def test_a_run_that_was_taken_up_again_keeps_what_mlflow_has(house: House) -> None:
+    """After the plan was shown, though it never came to a version."""
+    house.run("given-up", "f2", decided=False, registered=False)
+    trained = {"model_uri": "models:/m", "mlflow_run_id": house.runs["given-up"], "experiment_id": "1", "variant": "v"}
+    trained |= dict.fromkeys(("image_size", "parameters", "training_parameters", "seconds"), 1)  # type: ignore[arg-type]
+    trained |= {"epochs": [], "precision": "p", "device": "d", "resumed_from_epoch": None, "versions": {}}  # type: ignore[dict-item]
+    record.write(house.state.run("given-up"), record.Trained.model_validate(trained))
+    house.age()
+    shown = house.plan()
+    mine = {("MLflow run", house.runs["given-up"]), ("logged model", house.models["given-up"])}
+    assert mine <= {(item.kind, item.name) for item in shown.items}
+    house.fill(house.state.run("given-up"))
+    assert not house.sweep(shown) & mine
+
+
+def test_a_sweep_reads_everything_once_for_each_kind(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each of the things that go."""
+    shown = house.plan()
+    read: list[str] = []
+    whole, listed = folders.RunRecord.read, house.registry.versions
+
+    def versions(name: str) -> Any:
+        read.append(name)
+        return listed(name)
+
+    def run_record(folder: Path, checkpoints: Path) -> folders.RunRecord:
+        read.append(folder.name)
+        return whole(folder, checkpoints)
+
+    monkeypatch.setattr(house.registry, "versions", versions)
+    monkeypatch.setattr(folders.RunRecord, "read", run_record)
+    house.sweep(shown)
+    kinds = {item.kind for item in shown.items}
+    assert read.count(NAME) <= len(kinds)
+    assert read.count("k1") <= 2 * len(kinds)
+    assert len(shown.items) > 3 * len(kinds)

@@ -177,7 +177,7 @@ def test_a_full_disk_is_the_disks_error(there: Bucket, storage: Any, monkeypatch
     assert storage.names() == ["some/folder/x"]
 
 
-@pytest.mark.parametrize("address", ["gs://", "gs://b", "gs://b/", "gs:///x", "s3://b/x"])
+@pytest.mark.parametrize("address", ["gs://", "gs://b", "gs://b/", "gs:///x", "gs://b-/x", "s3://b/x"])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     """At once, with the form it should have."""
     with pytest.raises(StateError, match="Received the ") as caught:

@@ -87,11 +87,15 @@ def test_early_stopping_keeps_the_best_epoch_of_a_training_that_is_not_stopped(d
     assert same(whole, fit(digits.recipe("train.epochs=1"), "one"))
 
 
-def test_without_early_stopping_the_last_epoch_counts(digits: Any, fit: Any) -> None:
+def test_without_early_stopping_the_last_epoch_counts(
+    digits: Any, fit: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     """All epochs are run, and the weights are not those of the one before."""
     whole = fit(digits.recipe())
     assert (len(whole.epochs), whole.chosen_epoch) == (2, 2)
+    assert "an epoch, 2 epochs\n" in capsys.readouterr().out
     assert not same(whole, fit(digits.recipe("train.epochs=1"), "one"))
+    assert "an epoch, 1 epoch\n" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------ what it ends with

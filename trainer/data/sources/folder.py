@@ -142,7 +142,7 @@ class FolderSource:
         except OSError:
             there = []
         found = f"{at} is there and holds {', '.join(there)}." if there else f"{at} is there, with no folders in it."
-        return f"Mend the path in data.source. {found}"
+        return f"Mend the path: that of --data, or data.source in the recipe. {found}"
 
     def _candidates(self) -> list[Candidate]:
         layout = self._layout()

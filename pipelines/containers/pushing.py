@@ -1,0 +1,73 @@
+"""How the images get into a registry, and what they are called there: by digest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.containers.engine import NAME, Image
+from trainer.errors import InceptionError, UsageError
+from trainer.state import write_atomically
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+
+class PushError(InceptionError):
+    """A registry that is out of reach or refuses an image."""
+
+
+def push(client: DockerClient, image: Image, registry: str, say: Callable[[str], None]) -> str:
+    """Tag an image by version and commit, and push it. Returns its address by digest.
+
+    Args:
+        client: the engine that has it.
+        image: what to push.
+        registry: `registry.example.com/team`; the engine signs in as `docker login` left it.
+        say: told what is pushed.
+
+    Errors: UsageError (no version to tag it by), PushError.
+    """
+    import requests
+    from docker.errors import APIError
+
+    if not image.state:
+        raise UsageError(f"The image {image.tag} says neither version nor commit.", "Build it with `make images`.")
+    repository = f"{registry.rstrip('/')}/{NAME.format(image.kind)}"
+    say(f"pushing {repository}:{image.state}")
+    try:
+        client.images.get(image.id).tag(repository, image.state)
+        for line in client.images.push(repository, image.state, stream=True, decode=True):
+            if "error" in line:
+                raise _refused(repository, line["error"])
+            if "Digest" in line.get("aux", {}):
+                return f"{repository}@{line['aux']['Digest']}"
+    except APIError as error:
+        raise _refused(repository, error.explanation or str(error)) from None
+    except requests.RequestException as error:
+        raise _refused(repository, f"the engine broke off ({type(error).__name__})") from None
+    raise _refused(repository, "it named no digest")
+
+
+def write(file: Path, addresses: dict[str, str]) -> None:
+    """Write the file of digests that environments read; what it says of other images stays.
+
+    Errors: StateError; UsageError (the file that is there holds something else).
+    """
+    try:
+        known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        content = {**known, **addresses}
+    except (ValueError, TypeError, OSError) as error:
+        raise UsageError(
+            f"The image digests {str(file)!r} cannot be read: {error}.", "Remove the file, or name another with -o."
+        ) from None
+    write_atomically(file.absolute(), json.dumps(content, indent=2) + "\n")
+
+
+def _refused(repository: str, reason: str) -> PushError:
+    return PushError(
+        f"The image could not be pushed to {repository}: {reason}.",
+        "See that the registry's address is right, that it can be reached, and that `docker login` was done.",
+    )
