@@ -200,6 +200,7 @@ WHOLE: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["none", *NARROW])
 def test_a_training_gets_past_faults_all_along(
     fault: str, proxy: Any, state: State, name: str, mlflow_server: str, network: Any, tmp_path: Path
