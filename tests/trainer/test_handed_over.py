@@ -142,8 +142,8 @@ def test_figures_model_and_card_are_in_one_run(
     if handed_over:
         theirs = tmp_path / "theirs.db"
         theirs.write_bytes(mlflow_template.read_bytes())
-        plugin = Plugin(monkeypatch, f"sqlite:///{theirs}")
         monkeypatch.chdir(tmp_path)  # where this store puts its artifacts
+        plugin = Plugin(monkeypatch, f"sqlite:///{theirs}")
     outcome = pipeline(digits.recipe(), digits_state, plugin.task if handed_over else lambda task: None)
     assert outcome.result == "promoted"
     client = MlflowClient()

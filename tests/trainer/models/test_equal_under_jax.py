@@ -18,7 +18,10 @@ import pytest
 from trainer.config import Model
 from trainer.models import zoo
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed"),
+]
 
 CLASSES = 3
 UNOPTIMISED = "--xla_backend_optimization_level=0"
