@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from trainer.errors import EvaluationError
 from trainer.events import progress
 from trainer.judging.predictions import Predictions
-from trainer.judging.registered_model import RegisteredModel
+from trainer.judging.registered_model import BATCH_PIXELS, RegisteredModel
 
 if TYPE_CHECKING:
     from trainer.data.prepared import Split
 
 _SPOKEN_EVERY = 0.3
 """Seconds between progress events."""
-BATCH_PIXELS = 16_000_000
-"""More are never in one batch of several images: 64 photographs as cameras make them would take gigabytes."""
 
 
 def answers(

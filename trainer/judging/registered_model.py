@@ -18,6 +18,9 @@ from trainer.state import State, reported
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
+BATCH_PIXELS = 16_000_000
+"""Of a batch, unless one image alone has more: the model holds them as float32, four times as large."""
+
 
 @dataclass(frozen=True, eq=False)
 class RegisteredModel:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from trainer.judging.registered_model import BATCH_PIXELS
 from trainer.prediction.reading import Picture
 
-BATCH_PIXELS = 16_000_000
-"""Of a batch, unless one picture alone has more: the model holds them as float32, four times as large."""
 HELD_PIXELS = 4 * BATCH_PIXELS
 HELD_BATCHES = 16
 """So many times a batch's pictures wait for others of their size; then the longest waiting go, however few they are.
