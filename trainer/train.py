@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from trainer import lineage, record, tracking, weights
+from trainer import lineage, record, sharing, tracking, weights
 from trainer.config import Recipe
 from trainer.events import note
 from trainer.state import State, write_atomically
@@ -41,8 +41,8 @@ def train(recipe: Recipe, fingerprint: str, run_key: str, state: State) -> recor
     """
     folder = state.run(run_key)
     folder.mkdir(parents=True, exist_ok=True)
-    # Two runs of the same work at once: the second waits, then finds the work done.
-    with FileLock(folder / "train.lock"):
+    # Two runs of the same work at once, here or elsewhere: the second waits, then finds the work done.
+    with FileLock(folder / "train.lock"), sharing.only_one(state, folder, "training") as confirm:
         done = record.find(folder, record.Trained)
         if done is not None:
             note(f"trained already: {done.model_uri}")
@@ -52,7 +52,9 @@ def train(recipe: Recipe, fingerprint: str, run_key: str, state: State) -> recor
         watched = recipe.resources.system_metrics
         with tracking.open_run(state, recipe.registry.name, run_key, name, system_metrics=watched) as run:
             trained = _train(recipe, fingerprint, run_key, state, run)
+        confirm()
         record.write(folder, trained)
+        sharing.push(state)  # before the checkpoints go: a killed step is done again from what is there
         _forget_checkpoints(recipe, fingerprint, run_key, state)
         return trained
 
@@ -61,7 +63,6 @@ def _train(recipe: Recipe, fingerprint: str, run_key: str, state: State, run: tr
     import keras
 
     from trainer.card import plots
-    from trainer.data.prepared import open_prepared
     from trainer.judging import golden, hygiene, training_files
     from trainer.models import classifier, enlargement, views, zoo
     from trainer.training import checkpoints, devices, precision
@@ -80,7 +81,7 @@ def _train(recipe: Recipe, fingerprint: str, run_key: str, state: State, run: tr
     note(f"training on {found} in {chosen.policy}: {chosen.why}")
 
     # ---------------------------------------------------------------- data
-    dataset = open_prepared(state.data(fingerprint))
+    dataset = sharing.opened_dataset(state, fingerprint)
     classes = dataset.manifest.classes
     unfitting = enlargement.mismatch(recipe.model, enlargement.typical_shape(dataset.split("train")))
     if unfitting is not None:
@@ -163,19 +164,23 @@ def _forget_checkpoints(recipe: Recipe, fingerprint: str, run_key: str, state: S
 def beginning(recipe: Recipe, classes: list[str], state: State, run: tracking.Run) -> Begin | None:
     """What fills a member's network with the weights the recipe wants it to begin with; None where they are random."""
     from trainer.models import zoo
-    from trainer.weights import champion
+    from trainer.weights import champion, exported, published
+    from trainer.weights.served import Start
 
     init = recipe.model.init
     if init is None:
         return None
+    kind, _, address = init.partition(":")
 
     @cache
-    def start() -> champion.Start:
-        # Once, and only where a training begins: the members of an ensemble begin with one and the same champion.
+    def start() -> Start:
+        # Once, and only where a training begins: the members of an ensemble begin with one and the same model.
+        if kind == published.EXPORTED:
+            return exported.find(address, recipe.model.variant, classes, state.cache)
         return champion.find(recipe, classes, state)
 
-    def from_champion(network: keras.Model, member: int) -> str | None:
-        begun = start().fill(network, member)
+    def from_model(network: keras.Model, member: int) -> str | None:
+        begun = exported.fill(start(), network, member) if kind == published.EXPORTED else start().fill(network, member)
         if member == 1:
             run.set_tags(begun.tags)
         note(f"begun with {begun}")
@@ -187,7 +192,7 @@ def beginning(recipe: Recipe, classes: list[str], state: State, run: tracking.Ru
         note(f"begun with {begun}")
         return begun.source
 
-    return from_champion if init == champion.INIT else from_publication
+    return from_model if kind in published.MODELS else from_publication
 
 
 def _signature(classes: int) -> Any:

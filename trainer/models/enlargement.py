@@ -38,7 +38,7 @@ def mismatch(model: Model, source_shape: tuple[int, int]) -> str | None:
 
 def _fitting(model: Model, row: zoo.Variant, size: int, side: int) -> str | None:
     sizes = zoo.SMALL_STEM_IMAGES
-    published_weights = model.init not in (None, published.CHAMPION)
+    published_weights = model.init is not None and model.init.partition(":")[0] not in published.MODELS
     if row.has_small_stem and side <= sizes[-1] and not published_weights:
         return f'model.stem = "small" with model.image_size = {max(side, sizes[0])} fits them'
     smaller = max(side, row.smallest_image)

@@ -5,7 +5,8 @@
     init = "timm:<file or name>" a .safetensors file, or timm's own, downloaded
     init = "slim:<checkpoint>"   a TensorFlow 1 checkpoint of TF-slim
 
-and, from the registry, those of the model that is now champion (`champion.py`): init = "champion".
+and those of a model of our own: of the one that is now champion (`champion.py`, init = "champion"), and of one that was
+exported (`exported.py`, init = "exported:<file.keras>").
 
 A file is a local path or a gs:// address. Nothing in it is executed: no pickle is read. Every variable of the network
 is set exactly once or the loading is refused, except the classifiers, which stay fresh where the classes differ.

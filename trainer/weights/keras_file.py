@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -20,6 +21,8 @@ from trainer.weights.content import AUXILIARY, HEAD, Array, Content, weighted
 
 Held = dict[str, Array]
 """The arrays of one layer, by the file's names, in their order."""
+_MOST_BYTES = 4_000_000_000
+"""Of all arrays; those of the largest network have 224 MB."""
 _GROUPS = {"Conv2D": "conv2d", "BatchNormalization": "batch_normalization", "Dense": "dense"}
 """What Keras 3 calls the layers of a class, followed by their number."""
 
@@ -29,6 +32,7 @@ def read(path: Path, network: keras.Model, variant: str) -> Content:
     layers = [layer for layer in weighted(network) if not layer.name.startswith(AUXILIARY)]
     try:
         with h5py.File(path) as file:
+            _expect_whole(file)
             if "layer_names" in file.attrs:
                 held, surplus = _in_order(file, layers, variant)
             elif "layers" in file:
@@ -47,6 +51,31 @@ def read(path: Path, network: keras.Model, variant: str) -> Content:
         parts = zip(_parts(layer, len(held_by_layer)), held_by_layer, strict=False)  # fill finds what is over or short
         names |= {f"{layer.name}/{part}": name for part, name in parts}
     return Content(path.name, arrays, names)
+
+
+def _expect_whole(file: h5py.File) -> None:
+    """HDF5 may say that data lie in another file, any file of this machine, or announce more than there is.
+
+    Errors: ValueError.
+    """
+    total = 0
+
+    def look(name: str, link: Any) -> None:
+        if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
+            raise ValueError(f"its {name} is a link")  # noqa: TRY004 - it is the file that is wrong
+
+    def weigh(name: str, thing: h5py.Dataset | h5py.Group) -> None:
+        nonlocal total
+        if not isinstance(thing, h5py.Dataset):
+            return
+        if thing.external or thing.is_virtual:
+            raise ValueError(f"its {name} lies in another file")
+        total += thing.nbytes
+        if total > _MOST_BYTES:
+            raise ValueError(f"it announces more than {_MOST_BYTES // 1_000_000_000} GB")
+
+    file.visititems_links(look)
+    file.visititems(weigh)
 
 
 def _parts(layer: keras.Layer, count: int) -> Sequence[str]:
@@ -81,7 +110,8 @@ def _by_class(groups: h5py.Group, layers: Sequence[keras.Layer]) -> tuple[list[H
     counters = {kind: itertools.count() for kind in _GROUPS}
     held = []
     for layer in layers:
-        kind = type(layer).__name__
+        # What trains as a faster class of its own is registered, and written, as Keras' layer.
+        kind = next(kind for kind in _GROUPS if isinstance(layer, getattr(keras.layers, kind)))
         number = next(counters[kind])
         held.append(_numbered(groups, f"{_GROUPS[kind]}_{number}" if number else _GROUPS[kind]))
     known = {name for arrays in held for name in arrays}

@@ -23,8 +23,14 @@ PREPROCESSING: Literal["symmetric"] = "symmetric"
 
 CHAMPION = "champion"
 """The `init` that asks for no published weights, but for those of the registered champion."""
+EXPORTED = "exported"
+"""The kind of `init` that names a model which `inception export --format keras` wrote; it fits any network."""
+MODELS = (CHAMPION, EXPORTED)
 
-_HOW_TO_WRITE = "Write 'champion', 'imagenet', 'keras:<file>', 'timm:<file or name>' or 'slim:<checkpoint>'."
+_HOW_TO_WRITE = (
+    "Write 'champion', 'exported:<file.keras>', 'imagenet', 'keras:<file>', 'timm:<file or name>' or "
+    "'slim:<checkpoint>'."
+)
 _PICKLES = (".pth", ".pt", ".bin", ".pkl", ".ckpt")
 
 
@@ -128,7 +134,7 @@ def parse(init: str) -> tuple[Kind, str]:
         raise ValueError(f"init {init!r} says too much. Write 'champion' by itself: registry.name says whose.")
     known = next((one for one in KINDS if one == kind), None)
     if known is None:
-        raise ValueError(f"init kind {kind!r} is unknown. {nearest(kind, (CHAMPION, *KINDS))} {_HOW_TO_WRITE}")
+        raise ValueError(f"init kind {kind!r} is unknown. {nearest(kind, (*MODELS, *KINDS))} {_HOW_TO_WRITE}")
     complete = not colon if known == "imagenet" else bool(address)
     if not complete:
         raise ValueError(f"init {init!r} is incomplete or says too much. {_HOW_TO_WRITE}")
@@ -150,6 +156,10 @@ def find(variant: str, kind: Kind) -> Weights:
 def check(model: Model) -> None:
     """See that a recipe's `init` names weights that fit the network it asks for. Errors: ValueError."""
     if model.init in (None, CHAMPION):
+        return
+    if model.init.partition(":")[0] == EXPORTED:
+        if not model.init.endswith(".keras"):
+            raise ValueError(f"init {model.init!r} must name a file that ends in .keras. {_HOW_TO_WRITE}")
         return
     kind, address = parse(model.init)
     weights = find(model.variant, kind)

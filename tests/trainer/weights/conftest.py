@@ -23,8 +23,8 @@ def network_of() -> NetworkOf:
     """A network by classes and the recipe's model section as keywords. Tests share it, so they fill all of it."""
 
     @functools.cache
-    def build(classes: int, **model: Any) -> keras.Model:
-        return zoo.build(Model(**model), classes)
+    def build(classes: int, fused: bool = False, **model: Any) -> keras.Model:
+        return zoo.build(Model(**model), classes, fused=fused)
 
     return build
 

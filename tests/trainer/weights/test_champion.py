@@ -21,7 +21,7 @@ from trainer.registry import opened_registry
 from trainer.registry.protocol import CHAMPION
 from trainer.state import State
 from trainer.weights import champion
-from trainer.weights.champion import Start
+from trainer.weights.served import Start
 
 CLASSES = ["cat", "dog", "eel"]
 MODEL = "variant='inception_module',width=0.1,image_size=8"

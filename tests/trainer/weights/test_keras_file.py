@@ -77,6 +77,17 @@ def test_the_network_answers_as_the_one_whose_weights_it_has(
     assert len(filled.fresh) == (5 if auxiliary else 0)
 
 
+def test_a_network_that_trains_with_fused_normalisation_takes_them_too(
+    network_of: Callable[..., keras.Model], v3: keras.Model, tmp_path: Path
+) -> None:
+    """Its layers are of another class than the file's, and the same otherwise."""
+    network = network_of(CLASSES, fused=True, variant="inception_v3", image_size=IMAGE_SIZE, auxiliary=False)
+    for variable in network.weights:
+        variable.assign(np.zeros(variable.shape))
+    assert len(load(written(v3, tmp_path, older=False), network).loaded) == 94 * 2 + 1
+    assert_same_answers(network, v3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("older", [True, False])
 def test_inception_resnet_v2_answers_as_the_one_whose_weights_it_has(
