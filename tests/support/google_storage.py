@@ -15,9 +15,11 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -25,9 +27,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import google_crc32c
 
 Operation = Literal["list", "get", "download", "start", "upload", "delete"]
-Action = int | Literal["drop", "lose", "truncate", "corrupt"]
+Action = int | Literal["drop", "lose", "truncate", "corrupt", "stall"]
 """A status, or: close the connection in the middle of the request's body; do what was asked and close it without an
-answer; close it in the middle of the answer's body; change a bit of what is downloaded."""
+answer; close it in the middle of the answer's body; change a bit of what is downloaded; say nothing for
+`Storage.silence` seconds, then close it."""
 
 OBJECT = re.compile(r"/b/([^/]+)/o(?:/(.+))?$")
 CLIENT_BUG = 400
@@ -37,6 +40,7 @@ CLIENT_BUG = 400
 class Held:
     generation: int
     content: bytes
+    kind: str = "application/octet-stream"
 
 
 @dataclass
@@ -46,6 +50,7 @@ class Session:
     bucket: str
     name: str
     conditions: dict[str, str]
+    kind: str
     arrived: bytearray = field(default_factory=bytearray)
 
 
@@ -59,15 +64,16 @@ class Storage:
         """Every request, as operation and object name, those that failed too."""
         self.page = 1000
         """Objects that a list gives at once."""
+        self.silence = 1.0
         self.address = ""
         self._faults: list[tuple[Operation | None, str, Action]] = []
         self._generations = itertools.count(1_700_000_000_000_000)
         self._sessions: dict[str, Session] = {}
         self._lock = threading.RLock()
 
-    def put(self, name: str, content: bytes, bucket: str = "b") -> None:
+    def put(self, name: str, content: bytes, bucket: str = "b", kind: str = "application/octet-stream") -> None:
         with self._lock:
-            self.objects[bucket, name] = Held(next(self._generations), content)
+            self.objects[bucket, name] = Held(next(self._generations), content, kind)
 
     def names(self, bucket: str = "b") -> list[str]:
         return sorted(name for at, name in self.objects if at == bucket)
@@ -99,6 +105,8 @@ class Storage:
             "generation": str(held.generation),
             "metageneration": "1",
             "size": str(len(held.content)),
+            "contentType": held.kind,
+            "updated": "2026-11-21T12:00:00.000Z",
             **checksums(held.content),
         }
 
@@ -109,12 +117,12 @@ class Storage:
         match, other = conditions.get("ifGenerationMatch"), conditions.get("ifGenerationNotMatch")
         return (match is None or int(match) == now) and (other is None or int(other) != now)
 
-    def write(self, bucket: str, name: str, content: bytes, conditions: dict[str, str]) -> bool:
+    def write(self, bucket: str, name: str, content: bytes, conditions: dict[str, str], kind: str) -> bool:
         """In one go with the look at its preconditions. False where they do not hold."""
         with self._lock:
             if not self.holds(bucket, name, conditions):
                 return False
-            self.put(name, content, bucket)
+            self.put(name, content, bucket, kind)
             return True
 
     def delete(self, bucket: str, name: str, conditions: dict[str, str]) -> bool:
@@ -134,6 +142,13 @@ class Storage:
         return self._sessions.get(key)
 
 
+def _kind(part: bytes) -> str:
+    """The content type of a part of a multipart upload."""
+    found = re.search(rb"(?i)content-type: ?([^\r\n]+)", part.partition(b"\r\n\r\n")[0])
+    return found[1].decode() if found else ""
+
+
+@lru_cache(maxsize=64)
 def checksums(content: bytes) -> dict[str, str]:
     return {
         "crc32c": base64.b64encode(google_crc32c.Checksum(content).digest()).decode(),
@@ -193,7 +208,7 @@ class Handler(BaseHTTPRequestHandler):
             self.do("upload", query.get("name", ""), lambda: self.multipart(bucket, query))
         else:
             name = query["name"]
-            self.do("upload", name, lambda: self.store(bucket, name, self.body(), query, {}))
+            self.do("upload", name, lambda: self.store(bucket, name, self.body(), query, {}, ""))
 
     def do_PUT(self) -> None:
         session = self.storage.session(self.parsed()[2].get("upload_id", ""))
@@ -207,13 +222,21 @@ class Handler(BaseHTTPRequestHandler):
     def list(self, bucket: str, query: dict[str, str]) -> None:
         if not self.bucket_is_there(bucket):
             return
-        names = [name for name in self.storage.names(bucket) if name.startswith(query.get("prefix", ""))]
+        prefix, delimiter = query.get("prefix", ""), query.get("delimiter")
+        names = [name for name in self.storage.names(bucket) if name.startswith(prefix)]
+        folders: set[str] = set()
+        if delimiter:
+            deeper = {name for name in names if delimiter in name[len(prefix) :]}
+            folders = {prefix + name[len(prefix) :].partition(delimiter)[0] + delimiter for name in deeper}
+            names = [name for name in names if name not in deeper]
         first = int(query.get("pageToken", 0))
         after = first + min(self.storage.page, int(query.get("maxResults", self.storage.page)))
         answer: dict[str, Any] = {
             "kind": "storage#objects",
             "items": [self.storage.described(bucket, name) for name in names[first:after]],
         }
+        if folders:
+            answer["prefixes"] = sorted(folders)
         if after < len(names):
             answer["nextPageToken"] = str(after)
         self.answer(200, answer)
@@ -252,13 +275,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send(204, b"", {})
 
     def start(self, bucket: str, name: str, query: dict[str, str]) -> None:
-        self.body()
+        about = json.loads(self.body() or b"{}")
         if not self.bucket_is_there(bucket):
             return
         if not self.storage.holds(bucket, name, query):
             self.unmet()
             return
-        key = self.storage.begin(Session(bucket, name, query))
+        kind = self.headers.get("X-Upload-Content-Type") or about.get("contentType", "")
+        key = self.storage.begin(Session(bucket, name, query, kind))
         location = f"{self.storage.address}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={key}"
         self.send(200, b"", {"Location": location})
 
@@ -280,25 +304,31 @@ class Handler(BaseHTTPRequestHandler):
             return
         sent = dict(part.split("=", 1) for part in self.headers.get("X-Goog-Hash", "").split(",") if part)
         proof = {"crc32c": sent.get("crc32c"), "md5Hash": sent.get("md5")}
-        self.store(session.bucket, session.name, bytes(session.arrived), session.conditions, proof)
+        self.store(session.bucket, session.name, bytes(session.arrived), session.conditions, proof, session.kind)
 
     def multipart(self, bucket: str, query: dict[str, str]) -> None:
         boundary = self.headers["Content-Type"].partition("boundary=")[2].strip('"').encode()
         _, about, content, _ = self.body().split(b"--" + boundary)
         described, raw = (part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in (about, content))
         values = json.loads(described)
-        self.store(bucket, values["name"], raw, query, values)
+        self.store(bucket, values["name"], raw, query, values, _kind(content))
 
     def store(
-        self, bucket: str, name: str, content: bytes, conditions: dict[str, str], proof: dict[str, str | None]
+        self,
+        bucket: str,
+        name: str,
+        content: bytes,
+        conditions: dict[str, str],
+        proof: dict[str, str | None],
+        kind: str,
     ) -> None:
         if not self.bucket_is_there(bucket):
             return
-        for kind, computed in checksums(content).items():
-            if proof.get(kind) not in (None, computed):
-                self.refuse(CLIENT_BUG, f"the {kind} that was given is not that of what arrived")
+        for way, computed in checksums(content).items():
+            if proof.get(way) not in (None, computed):
+                self.refuse(CLIENT_BUG, f"the {way} that was given is not that of what arrived")
                 return
-        if not self.storage.write(bucket, name, content, conditions):
+        if not self.storage.write(bucket, name, content, conditions, kind):
             self.unmet()
             return
         self.answer(200, self.storage.described(bucket, name))
@@ -312,6 +342,10 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(self.action, int):
             self.body()
             self.refuse(self.action, "an error on order")
+            return
+        if self.action == "stall":
+            time.sleep(self.storage.silence)
+            self.hang_up()
             return
         if self.action == "drop":
             if self._body is None:
