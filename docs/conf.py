@@ -24,8 +24,8 @@ html_theme = "furo"
 html_title = f"inception {version}"
 html_static_path = ["pictures"]
 html_copy_source = False
+html_show_sourcelink = False
 html_show_sphinx = False
-html_last_updated_fmt = None
 
 # Copying a block of commands leaves the prompts and what was printed out.
 copybutton_prompt_text = "$ "

@@ -21,7 +21,8 @@ def commands() -> str:
     from pipelines.cli import COMMANDS, cli
 
     parts = ["# Commands\n"]
-    context = click.Context(cli, info_name="inception", max_content_width=100, terminal_width=100)
+    # With the settings of the command itself: click remembers how a command was first asked for help.
+    context = click.Context(cli, info_name="inception", terminal_width=100, **cli.context_settings)
     for name in COMMANDS:
         command = cli.get_command(context, name)
         assert command is not None

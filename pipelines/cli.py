@@ -15,8 +15,9 @@ from typing import Any
 
 import click
 
-from trainer.errors import InceptionError
+from trainer.errors import InceptionError, without_secrets
 from trainer.events import DEBUG_VARIABLE
+from trainer.legible import legible
 
 INTERRUPTED = 130
 
@@ -105,12 +106,12 @@ def _status(arguments: list[str]) -> int:
         return 0
     except InceptionError as error:
         if debug:
-            traceback.print_exc()
+            _say_traceback()
         _say(error.message, error.remedy, as_json)
         return error.exit_status
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            _say_traceback()
         _say(
             f"Unexpected {type(error).__name__}: {error}",
             "Run again with --debug for the traceback; if it comes back, report it with that.",
@@ -120,7 +121,12 @@ def _status(arguments: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _say_traceback() -> None:
+    click.echo(legible(without_secrets(traceback.format_exc())), err=True, nl=False)
+
+
 def _say(message: str, remedy: str, as_json: bool) -> None:
+    message = legible(without_secrets(message))
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(message, err=True)
     if remedy:
@@ -132,3 +138,7 @@ def _say_json(as_json: bool, message: str, remedy: str) -> None:
     if as_json:
         answer: dict[str, Any] = {"error": message, "remedy": remedy}
         click.echo(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

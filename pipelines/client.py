@@ -22,6 +22,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 
 from pipelines.environments import Environment
 from pipelines.environments.server import Cookie, ServiceAccount, Token, token, variable
+from pipelines.server_errors import Passing, refused, strange, unreachable
 from trainer.errors import ServerError
 
 T = TypeVar("T")
@@ -30,20 +31,10 @@ PAGE = 100
 TRIES = 4
 PAUSE = 0.5
 """Seconds before what is read is asked for again; twice as long each further time."""
-_BUSY = (429, 502, 503, 504)
-_AGAIN = "Try again in a while, or"
 _LOG = "/apis/v1alpha1/runs/{run}/nodes/{pod}/log"
 """Not part of the described API; the server has it all the same, and the UI uses nothing else."""
 _OLD_HEALTH = "/apis/v1beta1/healthz"
 """Likewise: the only place where a server says which version it is."""
-
-
-class NotFound(ServerError):
-    pass
-
-
-class Conflict(ServerError):
-    pass
 
 
 class Server:
@@ -65,7 +56,7 @@ class Server:
     def _configuration(self) -> api.Configuration:
         configuration = api.Configuration(host=self._at.address)
         configuration.ssl_ca_cert = self._at.certificate
-        shown = self._at.authentication
+        shown = self._at.shown
         if isinstance(shown, Token | ServiceAccount):
             configuration.api_key_prefix["authorization"] = "Bearer"
             configuration.api_key["authorization"] = token(shown)
@@ -77,7 +68,7 @@ class Server:
         return configuration
 
     def _cookie(self) -> str | None:
-        shown = self._at.authentication
+        shown = self._at.shown
         return variable(shown.variable) if isinstance(shown, Cookie) else None
 
     @cached_property
@@ -107,20 +98,20 @@ class Server:
         try:
             answer = call(*arguments, **options, _request_timeout=(min(10.0, self._at.timeout), self._at.timeout))
         except api.ApiException as error:
-            raise self._refused(error) from error
+            raise refused(self.environment, error) from error
         except api.exceptions.OpenApiException as error:
-            raise self._strange(str(error)) from error
+            raise strange(self.environment, str(error)) from error
         except urllib3.exceptions.HTTPError as error:
-            raise self._unreachable(error) from error
+            raise unreachable(self.environment, error) from error
         except (AttributeError, ValueError, TypeError) as error:
             # Where TLS fails the generated client stumbles over its own error, which has no body.
             if isinstance(error.__context__, api.ApiException):
-                raise self._refused(error.__context__) from error
+                raise refused(self.environment, error.__context__) from error
             # Else these are its words for an answer that is not what was described to it.
-            raise self._strange(f"{type(error).__name__}: {error}") from error
+            raise strange(self.environment, f"{type(error).__name__}: {error}") from error
         kind = str(self._client.last_response.getheader("content-type"))
         if "html" in kind:
-            raise self._strange("a page for people, as for a login")
+            raise strange(self.environment, "a page for people, as for a login")
         return answer
 
     def all(self, call: Callable[..., Any], field: str, **options: Any) -> Iterator[Any]:
@@ -165,79 +156,6 @@ class Server:
         """Address of a page of the UI: `runs/details/…`."""
         return f"{self._at.ui_address}/#/{path}"
 
-    # ---------------------------------------------------------------- what errors say
-
-    def _refused(self, error: api.ApiException) -> ServerError:
-        status, said = int(error.status or 0), _words(error.body)
-        where = f"The pipeline server at {self._at.address}"
-        ours = f"Look at [server] in the environment {self.environment.name!r}"
-        if status == 401:
-            return ServerError(
-                f"{where} does not know who is asking (401). {said}", f"{ours}: authentication, or a new token."
-            )
-        if status == 403:
-            return ServerError(
-                f"{where} refuses this to whoever is asking (403). {said}",
-                f"Ask for the rights on the namespace {self._at.namespace!r}, or see authentication: {ours}.",
-            )
-        if status == 404:
-            return NotFound(
-                f"{where} has nothing there (404). {said}", f"{ours}, if nothing is found at all: endpoint."
-            )
-        if status == 409 or "already exist" in said:
-            return Conflict(f"{where} has that already ({status}). {said}", "Use another name, or what is there.")
-        if 300 <= status < 400:
-            words = f"sends us to another page ({status}), as for a login"
-            return ServerError(f"{where} {words}.", f"{ours}: authentication.")
-        if status >= 500:
-            return _Passing(f"{where} failed ({status}). {said}", f"{_AGAIN} see the server's own log.", status)
-        if status == 0:
-            reason = str(error.reason).strip().splitlines()[-1]
-            return ServerError(
-                f"{where} cannot be spoken to over TLS: {reason}", f"{ours}: certificate, or http:// in the endpoint."
-            )
-        return Refused(f"{where} does not accept the request ({status}). {said}", "See what it says.", status)
-
-    def _unreachable(self, error: urllib3.exceptions.HTTPError) -> ServerError:
-        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-            words = f"does not answer within {self._at.timeout:g} seconds"
-            return ServerError(f"The pipeline server at {self._at.address} {words}.", f"{_AGAIN} raise its timeout.")
-        reason = str(error).rsplit(": ", 1)[-1].strip("()'\" ")
-        remedy = (
-            f"See that it runs and that the endpoint is right: [server] in the environment {self.environment.name!r}. "
-            "A forwarded port ends with the command that forwards it."
-        )
-        return _Passing(f"The pipeline server at {self._at.address} cannot be reached: {reason}.", remedy, 503)
-
-    def _strange(self, words: str) -> ServerError:
-        return ServerError(
-            f"What answers at {self._at.address} is no pipeline server of this API ({words}).",
-            f"See the endpoint: [server] in the environment {self.environment.name!r}.",
-        )
-
-
-class _Passing(ServerError):
-    """May be over the next time, if its status says so."""
-
-    def __init__(self, message: str, remedy: str, status: int) -> None:
-        super().__init__(message, remedy)
-        self.status = status
-
-
-class Refused(_Passing):
-    """The server does not like what it was sent."""
-
 
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, _Passing) and error.status in _BUSY
-
-
-def _words(body: Any) -> str:
-    """What the server says of an error, without the Go types around it."""
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError:
-        return ""
-    said = found.get("message") or found.get("error_message") or "" if isinstance(found, dict) else ""
-    return f"It says: {str(said).strip().rstrip('.')}." if said else ""
+    return isinstance(error, Passing) and error.may_pass

@@ -8,8 +8,6 @@ that dies takes nothing with it.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,18 +17,24 @@ from pathlib import Path
 from apscheduler.job import Job
 from filelock import FileLock, Timeout
 
-from pipelines import ticks
-from pipelines.jobs import Cron, Jobs, add, arguments, opened, serving
+from pipelines import pending, ticks
+from pipelines.jobs import Cron, Jobs, add, opened
 from pipelines.schedules import Schedule, load
+from pipelines.tick_process import TickProcess
+from trainer import notifications
 from trainer.errors import InceptionError, StateError
 from trainer.state import State, reported
 
 LOOK_SECONDS = 1.0
 """How often the scheduler looks for changes of the file, and for schedules that were paused or resumed."""
-GRACE_SECONDS = 60.0
-"""How long a tick that was asked to stop may take to put its work in order."""
+
+LOCK = "serve.lock"
 
 Say = Callable[[str], None]
+
+
+class Served(StateError):
+    """Another process serves the state folder."""
 
 
 class Clock:
@@ -46,9 +50,11 @@ class Clock:
         self._state = state
         self._file = file
         self._say = say
-        self._child: subprocess.Popen[bytes] | None = None
+        self._schedules: dict[str, Schedule] = {}
+        self._began: dict[str, datetime] = {}
         self._stopping = threading.Event()
         self._seen: tuple[float, int] | None = None
+        self._trouble = ""
 
     def stop(self) -> None:
         """Let `serve` end: the tick under way is asked to stop, and is taken up again at the next start."""
@@ -60,79 +66,88 @@ class Clock:
         Ticks that were missed meanwhile, however many, are made up for by one. Errors: StateError (another process
         serves this folder), RecipeError (a schedule file that cannot be used when the serving begins).
         """
-        with _sole(self._state), opened(self._state) as jobs:
+        with _sole(self._state), opened(self._state, self._due) as jobs:
             self._seen = self._look()
             self._sync(jobs, load(self._file))
-            self._take_up(jobs)
             self._announce(jobs)
+            self._take_up(jobs)
+            for problem in notifications.problems(self._state):
+                self._say(problem)
             while not self._stopping.wait(LOOK_SECONDS):
-                self._follow_file(jobs)
-                jobs.run_due()
+                self._attend(jobs)
 
     def once(self) -> bool:
         """Run the ticks that have come due since the last time, and return whether all went well.
 
-        Errors: as `serve`.
+        Where another process serves the folder already there is nothing to do. Errors: as `serve`.
         """
-        with _sole(self._state), opened(self._state) as jobs:
-            self._sync(jobs, load(self._file))
-            self._take_up(jobs)
-            now = datetime.now(UTC)
-            due = [job for job in jobs.get_jobs() if job.next_run_time is not None and job.next_run_time <= now]
-            well = True
-            for job in due:
-                asked = job.next_run_time
-                ticks.ask(self._state, job.id)
-                job.modify(next_run_time=job.trigger.schedule.after(now))
-                well &= self._run(job.trigger.schedule, asked) == 0
-                if self._stopping.is_set():
-                    return False
-            if not due:
-                self._announce(jobs)
-            return well
+        try:
+            with _sole(self._state), opened(self._state) as jobs:
+                return self._once(jobs)
+        except Served as error:
+            self._say(f"{error.message} It runs what is due.")
+            return True
+
+    def _once(self, jobs: Jobs) -> bool:
+        self._sync(jobs, load(self._file))
+        self._take_up(jobs)
+        now = datetime.now(UTC)
+        due = [job for job in jobs.get_jobs() if job.next_run_time is not None and job.next_run_time <= now]
+        well = True
+        for job in due:
+            wanted = job.next_run_time
+            pending.ask(self._state, job.id, wanted)
+            job.modify(next_run_time=job.trigger.schedule.after(now))
+            well &= self._run(job.trigger.schedule, wanted) == 0
+            if self._stopping.is_set():
+                return False
+        if not due:
+            self._announce(jobs)
+        return well
+
+    def _attend(self, jobs: Jobs) -> None:
+        """Start what is due, by the newest file. A full disk, say, is told once, and may pass."""
+        try:
+            self._follow_file(jobs)
+            jobs.run_due()
+            self._trouble = ""
+        except StateError as error:
+            if str(error) != self._trouble:
+                self._say(str(error))
+            self._trouble = str(error)
+
+    def _due(self, name: str, due: datetime) -> None:
+        """A schedule's time has come."""
+        schedule, began = self._schedules.get(name), self._began.get(name)
+        if began is not None and due <= began:
+            pending.forget(self._state, name, began)  # it came up again because the disk refused to note that it ran
+        elif schedule is not None and not self._stopping.is_set():
+            try:
+                self._run(schedule, due)
+            except InceptionError as error:
+                self._say(f"{name}: {error}")
 
     def _run(self, schedule: Schedule, due: datetime) -> int:
-        """Run one tick that was asked for, and forget that unless it was stopped or killed; its exit status."""
-        status = self._tick(schedule, due)
-        if status == 0 or (status > 0 and not self._stopping.is_set()):
-            ticks.forget(self._state, schedule.name)
+        """Run one tick that was asked for, and forget that unless it was stopped; its exit status.
+
+        Errors: StateError (it failed without a word, and that cannot be noted).
+        """
+        began = self._began[schedule.name] = datetime.now(UTC)
+        self._say(f"{began:%Y-%m-%d %H:%M:%S} UTC  {schedule.name}: its tick begins")
+        try:
+            status = self._tick(schedule, due)
+        except OSError as error:
+            self._say(f"{schedule.name}: its process could not be started: {error}")
+            return 1
+        if status == 0 or not self._stopping.is_set():
+            if status != 0:
+                ticks.without_word(self._state, schedule, due, began, status)
+            pending.forget(self._state, schedule.name, began)
         return status
 
     def _tick(self, schedule: Schedule, due: datetime) -> int:
         """Run one tick in a process of its own; its exit status."""
-        words = ["schedule", "run-now", schedule.name, "--due", due.isoformat()]
-        places = ["--file", str(self._file), "--state", str(self._state.root)]
-        command = [sys.executable, "-c", "from pipelines.cli import main; main()", *words, *places]
-        self._child = subprocess.Popen(command, start_new_session=True)
-        try:
-            while True:
-                try:
-                    return self._child.wait(LOOK_SECONDS)
-                except subprocess.TimeoutExpired:
-                    if self._stopping.is_set():
-                        self._stop_child()
-        finally:
-            self._child = None
-
-    def _stop_child(self) -> None:
-        child = self._child
-        if child is None:
-            return
-        self._say("stopping the tick under way …")
-        child.terminate()
-        try:
-            child.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-
-    def _due(self, name: str) -> None:
-        """A schedule's time has come; again where it came once more while its tick ran."""
-        schedule = self._schedules.get(name)
-        while schedule is not None and not self._stopping.is_set():
-            began = datetime.now(UTC)
-            self._run(schedule, schedule.before(began))
-            if schedule.after(began) > datetime.now(UTC):
-                return
+        return TickProcess(schedule.name, due, self._file, self._state).wait(self._stopping, self._say)
 
     def _sync(self, jobs: Jobs, schedules: list[Schedule]) -> None:
         """Make the jobs those of the file. A job that stays keeps its next tick, and its pause."""
@@ -144,17 +159,14 @@ class Clock:
         for name, schedule in self._schedules.items():
             job, trigger = jobs.get_job(name), Cron(schedule)
             if job is None:
-                add(jobs, self._state, schedule)
-                continue
-            job.modify(args=arguments(self._state, schedule))  # the state folder may have been moved
-            if trigger.same_times(job.trigger):
+                add(jobs, schedule)
+            elif trigger.same_times(job.trigger):
                 job.modify(trigger=trigger)
             else:
                 paused = job.next_run_time is None
                 job.reschedule(trigger)
                 if paused:
                     job.pause()
-        serving[str(self._state.root)] = self._due
 
     def _follow_file(self, jobs: Jobs) -> None:
         seen = self._look()
@@ -162,11 +174,17 @@ class Clock:
             return
         self._seen = seen
         try:
-            self._sync(jobs, load(self._file))
-            self._say(f"{self._file} was read again")
-            self._announce(jobs)
+            schedules = load(self._file)
         except (OSError, InceptionError) as error:
             self._say(f"{error}\nThe schedules stay as they were.")
+            return
+        try:
+            self._sync(jobs, schedules)
+        except StateError:
+            self._seen = None  # so that the next look tries once more
+            raise
+        self._say(f"{self._file} was read again")
+        self._announce(jobs)
 
     def _look(self) -> tuple[float, int] | None:
         """What changes with the file: taken before it is read, so that no change is missed. None: it is not there."""
@@ -178,40 +196,57 @@ class Clock:
 
     def _take_up(self, jobs: Jobs) -> None:
         """A tick that was killed, asked to stop, or still waiting for another one's end is due at once."""
-        mark = ticks.under_way(self._state)
-        for name in sorted(ticks.asked(self._state) | ({mark.schedule} if mark is not None else set())):
+        mark, running = pending.under_way(self._state), pending.running(self._state)
+        if mark is not None and mark.schedule not in pending.asked(self._state):
+            pending.ask(self._state, mark.schedule, mark.due or mark.started)
+        for name, due in sorted(pending.asked(self._state).items()):
             job = jobs.get_job(name)
             if job is None:
-                ticks.forget(self._state, name)
+                pending.forget(self._state, name, datetime.now(UTC))
             elif job.next_run_time is not None:
-                self._say(f"{job.id}: its last tick did not come to an end; taking it up again")
-                job.modify(next_run_time=datetime.now(UTC))
+                if running is not None and running.schedule == name:
+                    self._say(f"{name}: its tick still runs, as process {running.process}; waiting for its end")
+                else:
+                    self._say(f"{name}: its last tick did not come to an end; taking it up again")
+                job.modify(next_run_time=due)
 
     def _announce(self, jobs: Jobs) -> None:
         for job in jobs.get_jobs():
             self._say(f"{job.id}: {_next(job)} ({job.trigger.schedule.in_words()})")
+        for schedule in self._schedules.values():
+            problem = schedule.problem(self._file.parent)
+            if problem is not None:
+                self._say(problem)
         if not self._schedules:
-            self._say(f"{self._file} has no schedule that is enabled")
+            self._say(f"{self._file} has no schedule for this machine that is enabled")
 
 
 @contextmanager
 def _sole(state: State) -> Iterator[None]:
-    folder = ticks.folder(state)
+    folder = pending.folder(state)
     with reported(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "serve.lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise StateError(
-            f"Another process serves the schedules of {state.root}.",
-            "One is enough: `fuser` on its serve.lock names it.",
-        ) from None
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(pending.LOOKED_AT_SECONDS)
+        except Timeout:
+            raise Served(
+                f"Another process serves the schedules of {state.root}.",
+                f"One is enough: `fuser` on its {LOCK} names it.",
+            ) from None
     try:
         yield
     finally:
         lock.release()
 
 
+def served(state: State) -> bool:
+    """Whether a process serves the schedules of a state folder."""
+    return pending.held(pending.folder(state) / LOCK)
+
+
 def _next(job: Job) -> str:
-    return "paused" if job.next_run_time is None else f"next {job.next_run_time:%Y-%m-%d %H:%M:%S %Z}"
+    due = job.next_run_time
+    if due is None:
+        return "paused"
+    return f"{'next' if due > datetime.now(UTC) else 'due since'} {due:%Y-%m-%d %H:%M:%S %Z}"

@@ -13,7 +13,9 @@ from google.protobuf.struct_pb2 import Value
 from kfp import dsl, kubernetes
 from kfp.dsl.pipeline_context import Pipeline
 
-from pipelines.environments import Environment, image
+from pipelines.environments import IMAGES, Environment, image
+from pipelines.environments.places import STEP_LABEL, StateVolume
+from pipelines.environments.pods import SHARED_MEMORY, SHARED_MEMORY_FOLDER, STATE_VOLUME
 from pipelines.environments.steps import Retry, Secret, Step
 from pipelines.retrain import retrain
 from trainer.lineage import IMAGE_VARIABLE
@@ -26,7 +28,7 @@ _DESCRIPTION = "kubernetes.io/description"
 
 def fitted(environment: Environment, allow_tags: bool = False) -> Any:
     """The pipeline for an environment. Errors: RecipeError (an image is missing, or has no digest)."""
-    images = {f"{_IMAGE}{kind}": image(environment, kind, allow_tags) for kind in ("light", "cpu", "gpu")}
+    images = {f"{_IMAGE}{kind}": image(environment, kind, allow_tags) for kind in IMAGES}
     info = retrain.pipeline_spec.pipeline_info
 
     @functools.wraps(retrain.pipeline_func)
@@ -62,13 +64,14 @@ def _fit(task: dsl.PipelineTask, environment: Environment) -> None:
     step: Step = getattr(environment.steps, task.name)
     for name, value in environment.step_variables.items():
         task.set_env_variable(name, value)
-    for name, value in sorted({"inception-step": task.name, **environment.run.labels}.items()):
+    for name, value in sorted({STEP_LABEL: task.name, **environment.run.labels}.items()):
         kubernetes.add_pod_label(task, name, value)
     kubernetes.add_pod_annotation(task, _DESCRIPTION, _about(task))
     if environment.images.pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(environment.images.pull_secrets))
-    volume = environment.state
-    kubernetes.mount_pvc(task, volume.claim, volume.mount, volume.sub_path)
+    if environment.run.user is not None:
+        kubernetes.set_security_context(task, run_as_user=environment.run.user, run_as_non_root=True)
+    _keep(task, environment.state)
     for secret in environment.secrets:
         if task.name in secret.steps:
             _give(task, secret)
@@ -83,6 +86,14 @@ def _fit(task: dsl.PipelineTask, environment: Environment) -> None:
 def _about(task: dsl.PipelineTask) -> str:
     """What a step does, in a line."""
     return " ".join(task.component_spec.description.split("\n\n")[0].split())
+
+
+def _keep(task: dsl.PipelineTask, state: StateVolume) -> None:
+    """The state folder: the volume that all steps share, or an empty one of the step's own."""
+    if state.claim is not None:
+        kubernetes.mount_pvc(task, state.claim, state.mount, state.sub_path)
+    else:
+        kubernetes.empty_dir_mount(task, STATE_VOLUME, state.mount, size_limit=state.size)
 
 
 def _give(task: dsl.PipelineTask, secret: Secret) -> None:
@@ -105,7 +116,9 @@ def _allot(task: dsl.PipelineTask, step: Step) -> None:
         task.set_accelerator_type(step.gpu.type)
         task.set_accelerator_limit(step.gpu.count)
     if step.shared_memory is not None:
-        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=step.shared_memory)
+        kubernetes.empty_dir_mount(
+            task, SHARED_MEMORY, SHARED_MEMORY_FOLDER, medium="Memory", size_limit=step.shared_memory
+        )
 
 
 def _place(task: dsl.PipelineTask, step: Step) -> None:

@@ -1,32 +1,25 @@
 """What `inception schedule apply` would do to a pipeline server, and doing it.
 
 The server has recurring runs, and no call that changes one: what differs is made anew, and then the old one is deleted,
-so that a definition the server refuses leaves the old schedule as it was. A recurring run is ours if its description
-bears our mark and its name is the one in the mark; all others are let be, whatever they are called.
+so that a definition the server refuses leaves the old schedule as it was.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import kfp_server_api as api
-
-from pipelines import compiling, submission
-from pipelines.client import NotFound, Server
+from pipelines import compiling, recurring, versions
+from pipelines.client import Server
 from pipelines.cron import six_fields
+from pipelines.recurring import Definition, Owned
 from pipelines.schedules import Schedule
 from trainer import config
 from trainer.config import sha256_text
-from trainer.errors import RecipeError, UsageError
+from trainer.errors import RecipeError
 
-_MARK = re.compile(r"^inception-schedule: (\{.*\})$", re.MULTILINE)
 SHORT = 12
-
-Definition = dict[str, Any]
 
 
 class Wanted(NamedTuple):
@@ -41,21 +34,6 @@ class Wanted(NamedTuple):
     latest: bool
     parameters: dict[str, Any]
     definition: Definition
-
-
-class Owned(NamedTuple):
-    """A recurring run that is ours."""
-
-    id: str
-    name: str
-    definition: Definition
-    running: bool
-    job: Any
-
-    @property
-    def paused(self) -> bool:
-        """By somebody, on the server: it was made to tick."""
-        return bool(self.definition.get("enabled")) and not self.running
 
 
 class Change(NamedTuple):
@@ -106,7 +84,7 @@ def wanted(schedule: Schedule, folder: Path, server: Server, allow_tags: bool = 
     return Wanted(
         schedule.name,
         recipe.registry.name,
-        submission.pipeline_name(Path(schedule.recipe), server),
+        versions.pipeline_name(Path(schedule.recipe), server),
         text,
         latest,
         parameters,
@@ -114,32 +92,10 @@ def wanted(schedule: Schedule, folder: Path, server: Server, allow_tags: bool = 
     )
 
 
-def owned(server: Server) -> list[Owned]:
-    """What is ours on the server, oldest first. Errors: ServerError."""
-    found = server.all(
-        server.recurring_runs.recurring_run_service_list_recurring_runs,
-        "recurring_runs",
-        sort_by="created_at asc",
-        **server.here,
-    )
-    return [one for one in (_ours(server, job) for job in found) if one is not None]
-
-
-def named(server: Server, name: str) -> Owned:
-    """Errors: UsageError (it was never applied), ServerError."""
-    for one in owned(server):
-        if one.name == name:
-            return one
-    raise UsageError(
-        f"The schedule {name!r} is not on the server of {server.environment.name!r} yet.",
-        f"Bring it there: inception schedule apply --environment {server.environment.name}",
-    )
-
-
 def plan(schedules: Iterable[Wanted], server: Server) -> Plan:
     """The difference between what is wanted and what the server has. Changes nothing. Errors: ServerError."""
     there: dict[str, list[Owned]] = {}
-    for one in owned(server):
+    for one in recurring.owned(server):
         there.setdefault(one.name, []).append(one)
     changes: list[Change] = []
     uploads: dict[tuple[str, str], Wanted] = {}
@@ -147,7 +103,7 @@ def plan(schedules: Iterable[Wanted], server: Server) -> Plan:
         change = _change(want, there.pop(want.name, []))
         changes.append(change)
         needs_version = want.latest or change.kind in ("add", "change")
-        if needs_version and submission.find_version(server, want.pipeline, want.text, newest=want.latest) is None:
+        if needs_version and versions.find_version(server, want.pipeline, want.text, newest=want.latest) is None:
             uploads[want.pipeline, want.text] = want
     changes += [Change("remove", name, [], None, gone, None) for name, gone in there.items()]
     return Plan(server.environment.name, changes, list(uploads.values()))
@@ -156,28 +112,17 @@ def plan(schedules: Iterable[Wanted], server: Server) -> Plan:
 def apply(plan: Plan, server: Server) -> Iterator[str]:
     """Make it so, and say of each deed that it is done. Errors: ServerError; what was done until then stays done."""
     for want in plan.uploads:
-        version = submission.upload(server, want.pipeline, want.text, newest=want.latest)
+        version = versions.upload(server, want.pipeline, want.text, newest=want.latest)
         if version.new:
             yield f"uploaded {want.pipeline} {version.name}"
     for change in plan.changes:
         if change.wanted is not None and change.kind in ("add", "change") and change.kept is None:
-            _make(server, change.wanted, running=not any(one.paused for one in change.owned))
+            recurring.make(server, change.wanted, running=not any(one.paused for one in change.owned))
         for one in change.owned:
             if one is not change.kept:
-                _delete(server, one)
+                recurring.delete(server, one)
         if change.kind != "keep":
             yield f"{_DONE[change.kind]} {change.name}"
-
-
-def set_running(server: Server, one: Owned, running: bool) -> None:
-    """Let a schedule tick, or rest. Errors: ServerError."""
-    calls = server.recurring_runs
-    deed = (
-        calls.recurring_run_service_enable_recurring_run
-        if running
-        else calls.recurring_run_service_disable_recurring_run
-    )
-    server.send(deed, one.id)
 
 
 _DONE = {"add": "added", "change": "changed", "remove": "removed"}
@@ -218,54 +163,3 @@ def _differences(before: Definition, after: Definition) -> list[str]:
 
 def _word(value: Any) -> str:
     return "—" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _make(server: Server, want: Wanted, running: bool) -> None:
-    version = submission.upload(server, want.pipeline, want.text, newest=want.latest)
-    mark = {
-        "owner": server.environment.server.owner,
-        "environment": server.environment.name,
-        "schedule": want.name,
-        "definition": want.definition,
-    }
-    mode = api.RecurringRunMode.ENABLE if running and want.definition["enabled"] else api.RecurringRunMode.DISABLE
-    job = api.V2beta1RecurringRun(
-        experiment_id=submission.experiment(server, want.model),
-        display_name=want.name,
-        description=f"Kept by `inception schedule apply`.\ninception-schedule: {json.dumps(mark, sort_keys=True)}",
-        pipeline_version_reference=api.V2beta1PipelineVersionReference(
-            pipeline_id=version.pipeline, pipeline_version_id=None if want.latest else version.id
-        ),
-        runtime_config=api.V2beta1RuntimeConfig(
-            parameters=want.parameters, pipeline_root=server.environment.store.pipeline_root
-        ),
-        trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=want.definition["cron"])),
-        mode=mode,
-        max_concurrency="1",
-        no_catchup=True,
-        service_account=server.environment.run.service_account,
-    )
-    server.send(server.recurring_runs.recurring_run_service_create_recurring_run, job)
-
-
-def _delete(server: Server, one: Owned) -> None:
-    try:
-        server.send(server.recurring_runs.recurring_run_service_delete_recurring_run, one.id)
-    except NotFound:
-        return
-
-
-def _ours(server: Server, job: Any) -> Owned | None:
-    found = _MARK.search(job.description or "")
-    if found is None:
-        return None
-    try:
-        mark = json.loads(found[1])
-        definition, schedule = dict(mark["definition"]), str(mark["schedule"])
-        owner = (mark["owner"], mark["environment"])
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
-        return None
-    # A copy made by hand in the UI has the mark too, and another name.
-    if owner != (server.environment.server.owner, server.environment.name) or job.display_name != schedule:
-        return None
-    return Owned(job.recurring_run_id, schedule, definition, job.status == "ENABLED", job)

@@ -20,6 +20,7 @@ from trainer.errors import InceptionError, ServerError
 from trainer.record import Document, Outcome, Result
 from trainer.state import State, write_atomically
 from trainer.storage import SCHEME, Bucket
+from trainer.storage.google import hastily
 
 Say = Callable[[str], None]
 
@@ -135,12 +136,13 @@ def _drawn(server: Server, run: Any, state: State, say: Say) -> str | None:
     from pipelines.retrain import retrain
 
     try:
-        place = Bucket(f"{root.rstrip('/')}/{retrain.pipeline_spec.pipeline_info.name}/{run.run_id}")
-        names = [name for name in place.names() if name.endswith("/card")]
-        if not names:
-            return None
-        path: Path = state.tick(run.run_id) / CARD
-        write_atomically(path, place.read(names[-1]))
+        with hastily():
+            place = Bucket(f"{root.rstrip('/')}/{retrain.pipeline_spec.pipeline_info.name}/{run.run_id}")
+            names = [name for name in place.names() if name.endswith("/card")]
+            if not names:
+                return None
+            path: Path = state.tick(run.run_id) / CARD
+            write_atomically(path, place.read(names[-1]))
     except (InceptionError, FileNotFoundError) as error:
         say(f"The card could not be fetched from {root}: {error}")
         return None

@@ -12,21 +12,25 @@ Every tick runs the whole pipeline; one that finds images, recipe and code uncha
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
-from pydantic import Field, NonNegativeInt, ValidationError, field_validator
+from pydantic import NonNegativeInt, ValidationError, ValidationInfo, field_validator
 
+from trainer import config
+from trainer.config import Recipe
 from trainer.config_errors import explain
 from trainer.errors import RecipeError, UsageError, nearest
 from trainer.sections.base import Section, Share
 
 DEFAULT_FILE = Path("configs") / "schedules.toml"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
 class Parameters(Section):
@@ -44,7 +48,8 @@ class Parameters(Section):
 class Schedule(Section):
     """One entry of the file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+    name: str
+    """Letters, digits, `-` and `_`; the first one is a letter or a digit."""
     recipe: str
     """Path of a recipe, as seen from the file's folder."""
     cron: str
@@ -54,6 +59,10 @@ class Schedule(Section):
     """Where the clock hangs: `Europe/Berlin`. A time that the change to summer time leaps over comes right after the
     leap; one that autumn has twice comes once, unless the expression matches every hour."""
     enabled: bool = True
+    catch_up: Literal[False] = False
+    """Never, on this machine as on a cluster: ticks that were missed are made up for by one."""
+    concurrency: Literal[1] = 1
+    """Always: a tick waits for the end of the one before it."""
     environment: str | None = None
     """Cluster that runs it: a file of configs/environments by its name. Left out: this machine, and `inception schedule
     serve`."""
@@ -61,6 +70,27 @@ class Schedule(Section):
     """On a cluster: every tick runs the pipeline's version of the last `inception schedule apply`, or the newest one
     there is by then."""
     parameters: Parameters = Parameters()
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_file_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"received {name!r}. Write it with letters, digits, '-' and '_' (not first), at most 100 of them."
+            )
+        return name
+
+    @field_validator("catch_up", "concurrency", mode="before")
+    @classmethod
+    def _only_one(cls, value: Any, info: ValidationInfo) -> Any:
+        only = cls.model_fields[str(info.field_name)].default
+        if type(value) is not type(only) or value != only:
+            why = {
+                "catch_up": "all ticks that were missed are made up for by one",
+                "concurrency": "a tick waits for the end of the one before it",
+            }
+            raise ValueError(f"received {value!r}. It can only be {str(only).lower()}: {why[str(info.field_name)]}.")
+        return value
 
     @field_validator("cron")
     @classmethod
@@ -78,7 +108,9 @@ class Schedule(Section):
     def _known(cls, zone: str) -> str:
         known = available_timezones()
         if zone not in known:
-            near = nearest(zone, known)
+            alike = [one for one in known if one.lower() == zone.lower()]
+            # Of a short name the nearest one is another zone: CEST is not EST.
+            near = f"Did you mean {alike[0]!r}?" if alike else nearest(zone, known) if "/" in zone else ""
             raise ValueError(f"received {zone!r}. {near if near.startswith('Did') else 'Write it as Europe/Berlin.'}")
         return zone
 
@@ -91,10 +123,19 @@ class Schedule(Section):
         tick: datetime = next(CronSim(self.cron, moment.astimezone(self.zone)))
         return tick
 
-    def before(self, moment: datetime) -> datetime:
-        """The last tick before a moment, likewise."""
-        tick: datetime = next(CronSim(self.cron, moment.astimezone(self.zone), reverse=True))
-        return tick
+    def recipe_in(self, folder: Path) -> Recipe:
+        """The recipe, seen from the schedule file's folder, with the parameters in it. Errors: RecipeError."""
+        asked = self.parameters
+        form = {"model.variant": asked.variant, "train.epochs": asked.epochs, "gate.threshold": asked.threshold}
+        return config.load(folder / self.recipe, config.overrides_from(form))
+
+    def problem(self, folder: Path) -> str | None:
+        """What would make its next tick fail at once: a recipe or a parameter that says something impossible."""
+        try:
+            self.recipe_in(folder)
+        except RecipeError as error:
+            return f"{self.name}: its ticks will fail: {error.message}"
+        return None
 
     def in_words(self) -> str:
         """As in "At 03:00 on Monday, Europe/Berlin"."""

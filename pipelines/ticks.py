@@ -1,31 +1,27 @@
 """One tick of a schedule on this machine: the pipeline, run once, one tick at a time, and remembered.
 
 schedules/ticks.jsonl     every tick that came to an end, one a line, oldest first
-schedules/running.json    the tick under way; it stays when the tick is killed, so that the next start takes it up
-schedules/asked/<name>    a tick that the scheduler has asked for, from before its process begins until it has ended
-schedules/tick.lock       held by the process that runs a tick, and gone with it
+
+What has not ended yet is in `pipelines.pending`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from pipelines import local
+from pipelines import local, pending
+from pipelines.pending import MARK, Mark, folder
 from pipelines.schedules import Schedule
-from trainer import config, record
+from trainer import notifications, record
 from trainer.errors import InceptionError
-from trainer.events import note
 from trainer.state import State, reported, write_atomically
 
-MARK = "running.json"
 HISTORY = "ticks.jsonl"
 
 
@@ -46,64 +42,49 @@ class Tick(record.Document):
     """The pipeline run."""
 
 
-class Mark(record.Document):
-    """Of a tick under way."""
-
-    schedule: str
-    due: datetime | None
-    process: int
-    started: datetime
-
-
-def folder(state: State) -> Path:
-    return state.root / "schedules"
-
-
 def run(
-    schedule: Schedule, recipe: Path, state: State, show: Callable[[dict[str, Any]], None], due: datetime | None = None
-) -> Tick:
+    schedule: Schedule, file: Path, state: State, show: Callable[[dict[str, Any]], None], due: datetime | None = None
+) -> Tick | None:
     """Run the pipeline for a schedule, once no other tick of this state folder runs.
 
     Args:
         schedule: whose tick it is.
-        recipe: path of its recipe.
+        file: the schedule file.
         state: the state folder.
         show: called with every event of every step.
-        due: when the schedule wanted it.
+        due: when the schedule wanted it; None where a person does.
 
-    Returns how it ended, failures included.
+    Returns how it ended, failures included; None where the tick that was waited for was this very one.
     Errors: StateError; KeyboardInterrupt, with the tick's mark left behind, so that it is taken up again.
     """
-    with _alone(state):
+    with pending.alone(state, show) as waited:
+        if waited and due is not None and schedule.name not in pending.asked(state):
+            return None
         started = record.now()
         mark = folder(state) / MARK
         write_atomically(
             mark, Mark(schedule=schedule.name, due=due, process=os.getpid(), started=started).model_dump_json()
         )
         try:
-            tick = _tick(schedule, recipe, state, show, due)
+            tick = _tick(schedule, file, state, show, due)
         except KeyboardInterrupt:
             _remember(state, _interrupted(schedule, due, started))
             raise
         _remember(state, tick)
         with reported(mark):
             mark.unlink(missing_ok=True)
-        if due is not None:
-            forget(state, schedule.name)  # the scheduler that asked may be gone
+        pending.forget(state, schedule.name, started)  # the scheduler that asked may be gone
     return tick
 
 
 def _tick(
-    schedule: Schedule, recipe: Path, state: State, show: Callable[[dict[str, Any]], None], due: datetime | None
+    schedule: Schedule, file: Path, state: State, show: Callable[[dict[str, Any]], None], due: datetime | None
 ) -> Tick:
-    asked, started = schedule.parameters, record.now()
-    form = {"model.variant": asked.variant, "train.epochs": asked.epochs, "gate.threshold": asked.threshold}
+    started = record.now()
     try:
-        outcome = local.run(config.load(recipe, config.overrides_from(form)), state, show, asked.force)
+        outcome = local.run(schedule.recipe_in(file.parent), state, show, schedule.parameters.force)
     except InceptionError as error:
-        return Tick(
-            schedule=schedule.name, due=due, started=started, ended=record.now(), result="failed", reason=str(error)
-        )
+        return _failed(state, schedule, due, started, error)
     return Tick(
         schedule=schedule.name,
         due=due,
@@ -118,6 +99,46 @@ def _tick(
     )
 
 
+def without_word(state: State, schedule: Schedule, due: datetime, began: datetime, status: int) -> None:
+    """Remember as failed a tick whose process ended without a word in the history: it is not taken up again.
+
+    Args:
+        state: the state folder.
+        schedule: whose tick it was.
+        due: when the schedule wanted it.
+        began: when its process was started.
+        status: what the process ended with; minus a signal's number where that killed it.
+
+    Errors: StateError.
+    """
+    if any(tick.ended >= began for tick in history(state, schedule.name)):
+        return
+    error = InceptionError(
+        f"Its process was killed by signal {-status}." if status < 0 else f"Its process ended with status {status}.",
+        "A system that is out of memory kills by signal 9. What the process said is where the scheduler writes.",
+    )
+    _remember(state, _failed(state, schedule, due, began, error))
+    mark = pending.under_way(state)
+    if mark is not None and mark.schedule == schedule.name and pending.running(state) is None:
+        with reported(folder(state) / MARK):
+            (folder(state) / MARK).unlink(missing_ok=True)
+
+
+def _failed(state: State, schedule: Schedule, due: datetime | None, started: datetime, error: InceptionError) -> Tick:
+    """A tick that came to no report, which is why its failure is told here."""
+    ended = record.now()
+    told = dict.fromkeys(record.Outcome.model_fields) | {
+        "tick": f"{schedule.name} {started:%Y-%m-%d %H:%M:%S} UTC",
+        "result": "failed",
+        "reason": f"The schedule {schedule.name!r}: {error.message}",
+        "remedy": error.remedy,
+        "seconds": (ended - started).total_seconds(),
+        "at": ended,
+    }
+    notifications.tell(state, record.Outcome.model_validate(told))
+    return Tick(schedule=schedule.name, due=due, started=started, ended=ended, result="failed", reason=str(error))
+
+
 def _interrupted(schedule: Schedule, due: datetime | None, started: datetime) -> Tick:
     return Tick(
         schedule=schedule.name,
@@ -127,39 +148,6 @@ def _interrupted(schedule: Schedule, due: datetime | None, started: datetime) ->
         result="interrupted",
         reason="It was asked to stop. The scheduler takes it up again when it starts.",
     )
-
-
-def ask(state: State, name: str) -> None:
-    """Note that a schedule's tick is to run, so that no crash forgets it. A disk that is full does not stop it."""
-    with suppress(OSError):
-        _asked(state).mkdir(parents=True, exist_ok=True)
-        (_asked(state) / name).touch()
-
-
-def forget(state: State, name: str) -> None:
-    """A tick that was asked for has ended."""
-    with suppress(OSError):
-        (_asked(state) / name).unlink(missing_ok=True)
-
-
-def asked(state: State) -> set[str]:
-    """The schedules whose ticks were asked for and have not ended. Errors: StateError."""
-    with reported(_asked(state)):
-        return {path.name for path in _asked(state).iterdir()} if _asked(state).is_dir() else set()
-
-
-def _asked(state: State) -> Path:
-    return folder(state) / "asked"
-
-
-def under_way(state: State) -> Mark | None:
-    """The tick that runs, or that was killed while it ran. Errors: StateError."""
-    path = folder(state) / MARK
-    with reported(path):
-        try:
-            return Mark.model_validate_json(path.read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return None
 
 
 def history(state: State, name: str | None = None) -> list[Tick]:
@@ -194,20 +182,3 @@ def _ends_whole(path: Path) -> bool:
     with open(path, "rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"
-
-
-@contextmanager
-def _alone(state: State) -> Iterator[None]:
-    at = folder(state)
-    with reported(at):
-        at.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(at / "tick.lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        note("another tick is running: waiting for its end")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

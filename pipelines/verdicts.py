@@ -10,20 +10,23 @@ from trainer.errors import InceptionError
 from trainer.registry.protocol import Entry, Ledger
 from trainer.registry.stores import FileLedger, GoogleLedger
 from trainer.storage import SCHEME
+from trainer.storage.google import hastily
 
 WORDS = {"promote": "promoted", "keep": "kept"}
 """Events of the ledger that a run makes, in the words of a run."""
 
 
 def verdicts(environment: Environment, model: str, say: Callable[[str], None]) -> dict[str, Entry]:
-    """The decisions of a model's runs, by run; none where the environment keeps its ledgers in the volume.
+    """The decisions of a model's runs, by run; none where the environment keeps its ledgers in a volume.
 
     Args:
         environment: names the ledgers' place.
         model: whose ledger.
         say: is told where the ledger cannot be read.
     """
-    place = environment.store.ledgers
+    place, state = environment.store.ledgers, environment.store.state
+    if place is None and state is not None and state.startswith(SCHEME):
+        place = f"{state.rstrip('/')}/ledger"
     if place is None:
         return {}
     ledger: Ledger = (
@@ -32,7 +35,8 @@ def verdicts(environment: Environment, model: str, say: Callable[[str], None]) -
         else FileLedger(Path(place) / f"{model}.json")
     )
     try:
-        entries = ledger.read().entries
+        with hastily():
+            entries = ledger.read().entries
     except InceptionError as error:
         say(f"The verdicts are not known here: {error.message}")
         return {}

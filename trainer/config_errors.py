@@ -8,6 +8,9 @@ from pydantic import BaseModel, ValidationError
 
 from trainer.errors import nearest
 
+MOST = 50
+"""Findings that are explained: a text may have as many as it has lines."""
+
 
 def explain(error: ValidationError, root: type[BaseModel], name: str, shown: bool = True) -> tuple[str, str]:
     """Message and remedy for all findings in `error`: which key, what was received, what is valid.
@@ -15,13 +18,14 @@ def explain(error: ValidationError, root: type[BaseModel], name: str, shown: boo
     What was received is left out where it may be a secret, with `shown` false.
     """
     found: dict[str, str] = {}
-    for finding in error.errors(include_url=False):
+    for finding in error.errors(include_url=False)[:MOST]:
         owner, path = _walk(root, finding["loc"])
         # Of a value that may be one of several kinds pydantic says of each why it is not that one: the first will do.
         found.setdefault(".".join(path), _line(finding, owner, path, shown))
     lines = [line for key, line in found.items() if not any(other.startswith(f"{key}.") for other in found if key)]
     noun = "problem" if len(lines) == 1 else "problems"
-    return f"{name} has {len(lines)} {noun}:\n" + "\n".join(f"  {line}" for line in lines), (
+    first = "" if error.error_count() <= MOST else "more than "
+    return f"{name} has {first}{len(lines)} {noun}:\n" + "\n".join(f"  {line}" for line in lines), (
         "Mend the recipe, or override a value with --set section.key=value."
     )
 
@@ -30,7 +34,8 @@ def _line(finding: Any, owner: type[BaseModel], path: list[str], shown: bool) ->
     key = ".".join(path)
     kind, received = finding["type"], finding["input"]
     if kind == "extra_forbidden":
-        return f"{key}: unknown key. {nearest(path[-1], owner.model_fields)}"
+        known = [field.alias or name for name, field in owner.model_fields.items()]
+        return f"{key}: unknown key. {nearest(path[-1], known)}"
     if kind == "missing":
         return f"{key}: missing, and it has no default."
     if kind == "union_tag_not_found":

@@ -32,7 +32,7 @@ def compile_(
     from pipelines.compiling import compiled_text
     from pipelines.environments import load
     from trainer import config
-    from trainer.errors import UsageError
+    from trainer.errors import StateError, UsageError
     from trainer.state import write_atomically
 
     if overrides and recipe is None:
@@ -45,5 +45,8 @@ def compile_(
     if output is None:
         click.echo(text, nl=False)
     else:
-        write_atomically(output.absolute(), text)
+        try:
+            write_atomically(output.absolute(), text)
+        except StateError as error:
+            raise UsageError(f"{output} cannot be written. {error.message}", "Name another file with -o.") from error
         click.echo(f"wrote {output}", err=True)

@@ -78,7 +78,8 @@ def _refuse(show: Path) -> None:
 
 
 def _prepared(recipe: Recipe, state: Any) -> PreparedDataset:
-    from trainer.data.prepared import find_prepared, open_prepared
+    from trainer import sharing
+    from trainer.data.prepared import find_prepared
     from trainer.data.sources import open_source
     from trainer.prepare import prepare
     from trainer.quiet import hushed
@@ -87,7 +88,8 @@ def _prepared(recipe: Recipe, state: Any) -> PreparedDataset:
     if find_prepared(state.data(fingerprint)) is None:
         click.echo(f"preparing the images of {recipe.data.source} …", err=True)
     with hushed():
-        return open_prepared(prepare(recipe.data, fingerprint, state, recipe.resources.workers).path)
+        prepare(recipe.data, fingerprint, state, recipe.resources.workers)
+        return sharing.opened_dataset(state, fingerprint)
 
 
 def _facts(dataset: PreparedDataset) -> dict[str, Any]:

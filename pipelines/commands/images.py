@@ -56,7 +56,9 @@ def list_(as_json: bool) -> None:
 
 
 @images.command()
-@click.argument("kinds", nargs=-1, metavar="[light|cpu|gpu]...", type=click.Choice(["light", "cpu", "gpu"]))
+@click.argument(
+    "kinds", nargs=-1, metavar="[light|cpu|gpu|mlflow]...", type=click.Choice(["light", "cpu", "gpu", "mlflow"])
+)
 @targets.environment(required=False)
 @click.option("--registry", metavar="REG", help="Where to: registry.example.com/team. Left out: the environment's.")
 @click.option(
@@ -72,7 +74,7 @@ def push(
 ) -> None:
     """Tag the images by version and commit, push them, and write their digests to a file that environments read.
 
-    All three, unless some are named. The engine signs in to the registry as `docker login` left it.
+    All four, unless some are named. The engine signs in to the registry as `docker login` left it.
 
     \b
     Example:
@@ -80,7 +82,8 @@ def push(
       inception images push light cpu --registry registry.example.com/vision -o configs/environments/images.json
     """
     from pipelines.containers import engine, pushing
-    from pipelines.environments import IMAGES, digests_of, load
+    from pipelines.environments import digests_of, load
+    from trainer import lineage
     from trainer.errors import UsageError
 
     if environment is not None:
@@ -90,9 +93,16 @@ def push(
         raise UsageError(
             "There is no registry to push to.", "Name one with --registry, or as [images] registry of the environment."
         )
+    registry = pushing.checked(registry)
     file = output or DEFAULT_FILE
+    pushing.known(file)
     with engine.opened() as client:
-        there = engine.needed(client, kinds or IMAGES)
+        there = engine.needed(client, kinds or engine.KINDS)
+        engine.of_one_commit(there.values())
+        if (line := engine.age(there.values())) is not None:
+            click.echo(line, err=True)
+        if dirty := [image.tag for image in there.values() if image.commit.endswith(lineage.DIRTY)]:
+            click.echo(f"Built with changes that no commit has: {', '.join(dirty)}.", err=True)
         addresses = {}
         for kind, image in there.items():
             addresses[kind] = pushing.push(client, image, registry, lambda line: click.echo(line, err=True))

@@ -29,6 +29,8 @@ def prune(name: str, keep: int, apply: bool, yes: bool, root: Path, as_json: boo
     The champion, every earlier champion that is not retired, versions with an alias and the newest ones stay, with
     their records; so does whatever a run under way refers to. The ledger forgets nothing.
 
+    What lies in the store that INCEPTION_STORE names is not touched: let its bucket remove what is old.
+
     \b
     Example:
       inception models prune digits
@@ -38,6 +40,7 @@ def prune(name: str, keep: int, apply: bool, yes: bool, root: Path, as_json: boo
     from trainer.registry.belonging import expect_known
     from trainer.retention import Sweep, Tracked, plan
     from trainer.state import State
+    from trainer.storage import store_address
 
     state = State.existing(root)
     gone: list[Item] = []
@@ -46,6 +49,10 @@ def prune(name: str, keep: int, apply: bool, yes: bool, root: Path, as_json: boo
         expect_known(known, ledger, name)
         tracked = Tracked(state)
         found = plan(state, known, ledger, tracked, name, keep)
+    if store_address() is not None:
+        click.echo(
+            f"What lies in {store_address()} stays: let its bucket remove what is old, by a lifecycle rule.", err=True
+        )
     if not as_json:
         _show(found)
     if apply and found.items:

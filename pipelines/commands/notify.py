@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,7 @@ def notify(ctx: click.Context, tick: str | None, root: Path, as_json: bool) -> N
     Example:
       inception notify
     """
-    from trainer import notifications
+    from trainer import channels, notifications
     from trainer.record import Outcome, find
     from trainer.state import State
 
@@ -39,11 +41,12 @@ def notify(ctx: click.Context, tick: str | None, root: Path, as_json: bool) -> N
     if outcome is None:
         ctx.fail(f"The outcome of the run {folder.name} was written by another version of inception, or is damaged.")
     wanted = notifications.load(state)
-    told = notifications.tell(state, outcome)
+    with redirect_stdout(sys.stderr):  # what could not be sent is noted beside the answer
+        told = notifications.tell(state, outcome)
     if as_json:
         options.say_json({"tick": outcome.tick, "result": outcome.result, "told": told})
     else:
-        click.echo(f"{notifications.subject(outcome)}\ntold: {', '.join(told) or _nobody(wanted, outcome)}")
+        click.echo(f"{channels.subject(outcome)}\ntold: {', '.join(told) or _nobody(wanted, outcome)}")
     if len(told) < len(wanted.wanting(outcome.result)):
         ctx.exit(1)
 

@@ -12,6 +12,7 @@ import click
 
 from pipelines.commands import options
 from trainer.errors import UsageError
+from trainer.legible import in_one_line
 
 if TYPE_CHECKING:
     from trainer.prediction.answering import Answer
@@ -163,6 +164,6 @@ def _say_what_is_missing(pictures: Pictures, failed: list[Answer], output: str |
         images = "image" if total == 1 else "images"
         click.echo(f"{total - len(failed):,} of {total:,} {images} classified in {output}", err=True)
     for answer in failed[:_ERRORS_SHOWN]:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {answer.image} {answer.error}", err=True)
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {in_one_line(answer.image)} {answer.error}", err=True)
     if len(failed) > _ERRORS_SHOWN:
         click.echo(f"… and {len(failed) - _ERRORS_SHOWN:,} more, with their reasons in the answers", err=True)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 def report(run: str | None, opened: bool, anew: bool, root: Path, as_json: bool) -> None:
     """Write the index page over all runs, or find the card of one run, and say where it lies.
 
+    Where INCEPTION_STORE names a store that runs share, all runs in it are listed; what that takes is fetched into the
+    state folder first.
+
     Without an argument the index page is made anew: every run of the state folder with result, figures and a link to
     its card, by model, and who has been champion. With a run key (or its beginning), the id of a pipeline run or
     `latest`, that run's card is named; it is made from the record where it is missing.
@@ -34,13 +37,15 @@ def report(run: str | None, opened: bool, anew: bool, root: Path, as_json: bool)
       inception report latest --open
     """
     from trainer.state import State
+    from trainer.storage import store_address
 
-    if not root.is_dir():  # also with an MLflow server in use, where other commands need none: the runs lie here
+    # Also with an MLflow server in use, where other commands need none: the runs lie here.
+    if store_address() is None and not root.is_dir():
         raise StateError(
             f"There is no state folder at {root}.",
             "Name the folder that `inception run` wrote with --state DIR, or run a recipe first.",
         )
-    state = State.existing(root)
+    state = State.existing(root) if store_address() is None else State.open(root)
     if run is None:
         _index(state, opened, as_json)
     else:

@@ -76,8 +76,7 @@ def conclude(console: Console, outcome: RemoteOutcome, server: Server) -> None:
 
 def _where(outcome: RemoteOutcome, server: Server) -> str:
     """Where the card of a run lies that was not within reach."""
-    volume = server.environment.state
-    return (
-        f"the output `card` of the step report on the run's page; on the volume {volume.claim!r}, "
-        f"{volume.mount}/{f'runs/{outcome.run_key}' if outcome.run_key else f'ticks/{outcome.tick}'}"
-    )
+    state, store = server.environment.state, server.environment.store.state
+    folder = f"runs/{outcome.run_key}" if outcome.run_key else f"ticks/{outcome.tick}"
+    kept = f"{store.rstrip('/')}/{folder}" if store else f"on the volume {state.claim!r}, {state.mount}/{folder}"
+    return f"the output `card` of the step report on the run's page; {kept}"

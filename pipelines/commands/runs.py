@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.commands import options, targets
+
+if TYPE_CHECKING:
+    from pipelines.client import Server
 
 STYLES = {"SUCCEEDED": "green", "FAILED": "red", "CANCELED": "yellow", "CANCELING": "yellow", "RUNNING": "cyan"}
 
@@ -45,7 +48,7 @@ def runs(ctx: click.Context, environment: str | None, model: str | None, last: i
         click.echo(f"Nothing has run yet. Start something: inception submit RECIPE --environment {environment}")
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column, width in (("id", 36), ("state", 9), ("began", 16)):
+    for column, width in (("id", 36), ("state", 9), ("began (UTC)", 16)):
         table.add_column(column, no_wrap=True, min_width=width)
     table.add_column("name", no_wrap=True, overflow="ellipsis")
     for row in rows:
@@ -72,7 +75,7 @@ def show(run: str, environment: str, as_json: bool) -> None:
     from pipelines.remote_runs import in_words, steps
 
     server = targets.server(environment)
-    found = server.read(server.runs.run_service_get_run, run)
+    found = _run(server, run, environment)
     row, link = in_words(found), server.link(f"runs/details/{run}")
     passed = (found.runtime_config.parameters if found.runtime_config else None) or {}
     if as_json:
@@ -87,7 +90,8 @@ def show(run: str, environment: str, as_json: bool) -> None:
     for step in steps(found):
         table.add_row(" ", step.name, _state(step.state), f"{step.seconds:.0f} s" if step.seconds else "", step.error)
     console.print(table)
-    lines = {"began": _minute(row["created"]), "ended": _minute(row["finished"]), "error": row["error"] or ""}
+    began, ended = (f"{_minute(row[key])} UTC" if row[key] else "" for key in ("created", "finished"))
+    lines = {"began": began, "ended": ended, "error": row["error"] or ""}
     lines |= {key: str(value) for key, value in passed.items() if key != "recipe"}
     for label, text in {**lines, "see": link}.items():
         if text:
@@ -113,24 +117,26 @@ def logs(ctx: click.Context, run: str, step: str | None, environment: str) -> No
     from trainer.errors import ServerError, UsageError, nearest
 
     server = targets.server(environment)
-    found = steps(server.read(server.runs.run_service_get_run, run))
+    found = steps(_run(server, run, environment))
     chosen = [one for one in found if step in (None, one.name)]
     if step is not None and not chosen:
         raise UsageError(f"The run has no step {step!r} yet. {nearest(step, [one.name for one in found])}")
-    missing = []
+    missing: dict[str, str] = {}
     for one in chosen:
         for pod in one.pods:
             try:
                 text = server.log(run, pod)
-            except ServerError:
-                missing.append(pod)
+            except ServerError as error:
+                missing[pod] = error.message
                 continue
             click.echo(click.style(f"--- {one.name} ({pod})", dim=True), err=True)
             click.echo(text, nl=not text.endswith("\n"))
     if missing or not any(one.pods for one in chosen):
         namespace = server.environment.server.namespace
-        click.echo("The server has no log " + (f"of {', '.join(missing)}." if missing else "yet."), err=True)
-        for pod in missing:
+        if not missing:
+            click.echo("The server has no log yet.", err=True)
+        for pod, why in missing.items():
+            click.echo(f"There is no log of {pod}. {why}", err=True)
             click.echo(f"  kubectl logs --namespace {namespace} {pod} --container main", err=True)
         ctx.exit(1)
 
@@ -142,6 +148,8 @@ def logs(ctx: click.Context, run: str, step: str | None, environment: str) -> No
 def cancel(run: str, environment: str) -> None:
     """Stop a run. What its steps have done stays done: the next run goes on from it.
 
+    A run that is stopped may end without its report: without a card and without a notification.
+
     \b
     Example:
       inception runs cancel 5d08dd3d-58d9-4d02-9ff2-f2cee8dbfda8 --environment prod
@@ -149,12 +157,23 @@ def cancel(run: str, environment: str) -> None:
     from pipelines.remote_runs import ENDED
 
     server = targets.server(environment)
-    state = server.read(server.runs.run_service_get_run, run).state
+    state = _run(server, run, environment).state
     if state in ENDED:
         click.echo(f"The run has ended already: {state}.")
         return
     server.send(server.runs.run_service_terminate_run, run)
-    click.echo("The run is asked to stop. The report step still runs.")
+    click.echo(f"The run is asked to stop. See it end: inception runs show {run} --environment {environment}")
+
+
+def _run(server: Server, run: str, environment: str) -> Any:
+    """A run by its id. Errors: NotFound (with where to look for it), ServerError."""
+    from pipelines.server_errors import NotFound
+
+    try:
+        return server.read(server.runs.run_service_get_run, run)
+    except NotFound as error:
+        remedy = f"See what there is: inception runs --environment {environment}"
+        raise NotFound(error.message, remedy) from error
 
 
 def _listed(environment: str, model: str | None) -> Any:

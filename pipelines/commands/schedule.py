@@ -7,18 +7,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from pipelines.commands import options, targets
 from pipelines.commands.schedule_cluster import apply, plan
-
-if TYPE_CHECKING:
-    from pipelines.schedules import Schedule
-    from trainer.state import State
-
-_STYLES = {"promoted": "green", "done": "green", "skipped": "cyan", "failed": "red", "interrupted": "red"}
 
 
 @click.group()
@@ -85,13 +79,15 @@ def run_now(ctx: click.Context, name: str, due: datetime | None, file: Path, roo
     Example:
       inception schedule run-now digits-weekly
     """
+    from contextlib import nullcontext, redirect_stdout
+
     from rich.console import Console
 
     from pipelines import ticks
     from pipelines.commands import schedule_cluster
     from pipelines.progress import Progress
     from pipelines.schedules import load, named
-    from trainer.interruption import interrupt
+    from trainer.interruption import INTERRUPTED, interrupt
     from trainer.state import State
 
     chosen = named(load(file), name)
@@ -100,8 +96,18 @@ def run_now(ctx: click.Context, name: str, due: datetime | None, file: Path, roo
         return
     signal.signal(signal.SIGTERM, interrupt)
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
-    with Progress(console) as progress:
-        tick = ticks.run(chosen, file.parent / chosen.recipe, State.open(root), progress.show, due)
+    try:
+        # Notes belong to no step and would come before the JSON object.
+        with redirect_stdout(sys.stderr) if as_json else nullcontext(), Progress(console) as progress:
+            tick = ticks.run(chosen, file, State.open(root), progress.show, due)
+    except KeyboardInterrupt:
+        if due is None:
+            raise
+        console.print(f"{name}: stopped. It is taken up again when the scheduler starts.", markup=False)
+        ctx.exit(INTERRUPTED)
+    if tick is None:
+        console.print(f"{name}: the tick that ended meanwhile was this one.", markup=False)
+        return
     if as_json:
         options.say_json(tick.model_dump(mode="json"))
     else:
@@ -122,26 +128,25 @@ def list_(file: Path, root: Path, as_json: bool) -> None:
     Example:
       inception schedule list --json
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from pipelines.commands import schedule_cluster
+    from pipelines.clock import served
+    from pipelines.commands import schedule_cluster, schedule_here, schedule_tables
     from pipelines.schedules import load
     from trainer.state import State
 
-    state, servers = State.open(root), dict[str, Any]()
-    rows = [_row(one, state) if one.environment is None else schedule_cluster.row(one, servers) for one in load(file)]
+    state, servers, found = State(root.absolute()), dict[str, Any](), load(file)
+    here = iter(schedule_here.rows([one for one in found if one.environment is None], file, state))
+    rows = [next(here) if one.environment is None else schedule_cluster.row(one, servers) for one in found]
+    is_served = served(state)
     if as_json:
-        options.say_json({"schedules": rows})
+        options.say_json({"schedules": rows, "served": is_served})
         return
-    table = Table("schedule", "where", "when", "next", "last tick", box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        last = row["last"]
-        ended = f"{last['ended'][:16].replace('T', ' ')} {last['result']}" if last else "never"
-        where = row["environment"] or "here"
-        table.add_row(Text(row["name"]), where, row["when"], row["next"] or row["status"], ended)
-    Console().print(table)
+    if not rows:
+        click.echo(f"{file} has no schedule yet. See docs/schedules.md.")
+        return
+    schedule_tables.draw_list(rows)
+    if not is_served and any(row["environment"] is None and row["status"] == "enabled" for row in rows):
+        words = ["schedule", "serve", *_named(file)]
+        click.echo(f"Nobody serves the schedules of this machine now: {options.command_line(words, root)}")
 
 
 @schedule.command()
@@ -156,11 +161,9 @@ def pause(name: str, file: Path, root: Path) -> None:
     Example:
       inception schedule pause digits-weekly
     """
-    from pipelines.schedules import DEFAULT_FILE
-
-    _set_paused(name, file, root, True)
-    named = [] if file == DEFAULT_FILE else ["--file", str(file)]
-    click.echo(f"{name} is paused. Resume it: {options.command_line(['schedule', 'resume', name, *named], root)}")
+    _set_running(name, file, root, False)
+    words = ["schedule", "resume", name, *_named(file)]
+    click.echo(f"{name} is paused. Resume it: {options.command_line(words, root)}")
 
 
 @schedule.command()
@@ -175,7 +178,7 @@ def resume(name: str, file: Path, root: Path) -> None:
     Example:
       inception schedule resume digits-weekly
     """
-    following = _set_paused(name, file, root, False)
+    following = _set_running(name, file, root, True)
     click.echo(f"{name} ticks next at {following:%Y-%m-%d %H:%M:%S %Z}")
 
 
@@ -196,9 +199,7 @@ def history(name: str | None, last: int, file: Path, root: Path, as_json: bool) 
     Example:
       inception schedule history digits-weekly
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from pipelines.commands import schedule_tables
 
     found = _history(name, last, file, root)
     if as_json:
@@ -207,76 +208,38 @@ def history(name: str | None, last: int, file: Path, root: Path, as_json: bool) 
     if not found:
         click.echo("No tick has come to an end yet.")
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("ended (UTC)", "schedule", "result", "version"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("reason")
-    for tick in found:
-        ended = f"{datetime.fromisoformat(tick['ended']).astimezone(UTC):%Y-%m-%d %H:%M}"
-        result = Text(tick["result"], _STYLES.get(tick["result"], "yellow"))
-        reason = next(iter(tick["reason"].splitlines()), "")
-        table.add_row(ended, Text(tick["schedule"]), result, tick.get("version") or "", Text(reason))
-    Console().print(table)
+    schedule_tables.draw_history(found)
 
 
 def _history(name: str | None, last: int, file: Path, root: Path) -> list[dict[str, Any]]:
     """The ticks as data, newest first."""
-    from pipelines import ticks
-    from pipelines.commands import schedule_cluster
-    from pipelines.schedules import load, named
-    from trainer.state import State
+    from pipelines.commands import schedule_cluster, schedule_here
+    from pipelines.schedules import load
 
     if name is not None and file.exists():
         chosen = next((one for one in load(file) if one.name == name), None)
         if chosen is not None and chosen.environment is not None:
             return schedule_cluster.history(chosen, last)
-    found = ticks.history(State.existing(root), name)
-    if name is not None and not found:
-        named(load(file), name)
-    return [tick.model_dump(mode="json") for tick in found[: -last - 1 : -1]]
+    return schedule_here.history(name, last, file, root)
 
 
-def _row(one: Schedule, state: State) -> dict[str, Any]:
-    from pipelines import ticks
-    from pipelines.jobs import Cron, opened
+def _named(file: Path) -> list[str]:
+    """The schedule file, in words to type, unless it would be found without."""
+    from pipelines.schedules import DEFAULT_FILE
 
-    past = ticks.history(state, one.name)
-    with opened(state) as jobs:
-        job = jobs.get_job(one.name)
-    paused = job is not None and job.next_run_time is None
-    known = job is not None and Cron(one).same_times(job.trigger)
-    due = job.next_run_time if known else one.after(datetime.now(UTC))
-    status = "disabled" if not one.enabled else "paused" if paused else "enabled"
-    return {
-        "name": one.name,
-        "recipe": one.recipe,
-        "environment": None,
-        "cron": one.cron,
-        "time_zone": one.time_zone,
-        "when": one.in_words(),
-        "status": status,
-        "next": f"{due.astimezone(one.zone):%Y-%m-%d %H:%M:%S %Z}" if status == "enabled" else None,
-        "last": past[-1].model_dump(mode="json") if past else None,
-    }
+    return [] if file == DEFAULT_FILE else ["--file", str(file)]
 
 
-def _set_paused(name: str, file: Path, root: Path, paused: bool) -> datetime | None:
-    """Pause or resume a job; its next tick."""
-    from pipelines.commands import schedule_cluster
-    from pipelines.jobs import add, opened
+def _set_running(name: str, file: Path, root: Path, running: bool) -> datetime | None:
+    """Pause or resume a schedule; its next tick."""
+    from pipelines.commands import schedule_cluster, schedule_here
     from pipelines.schedules import load, named
     from trainer.errors import UsageError
-    from trainer.state import State
 
     chosen = named(load(file), name)
     if not chosen.enabled:
         raise UsageError(f"The schedule {name!r} is not enabled.", f"Set enabled = true in {file} first.")
-    if chosen.environment is not None:
-        schedule_cluster.set_running(chosen, not paused)
-        return chosen.after(datetime.now(UTC))
-    with opened(State.open(root)) as jobs:
-        if jobs.get_job(name) is None:
-            add(jobs, State.open(root), chosen)
-        (jobs.pause_job if paused else jobs.resume_job)(name)
-        following: datetime | None = jobs.get_job(name).next_run_time
-    return following
+    if chosen.environment is None:
+        return schedule_here.set_running(chosen, root, running)
+    schedule_cluster.set_running(chosen, running)
+    return chosen.after(datetime.now(UTC))

@@ -86,13 +86,13 @@ def apply(file: Path, environment: str | None, allow_tags: bool, yes: bool, as_j
 
 def row(schedule: Schedule, servers: dict[str, Server]) -> dict[str, Any]:
     """A schedule on a cluster, as `inception schedule list` shows it, also where its server is out of reach."""
-    from trainer.errors import ServerError
+    from trainer.errors import RecipeError, ServerError
 
     try:
         status, last = _now(schedule, _server(schedule, servers))
-    except ServerError as error:
+    except (ServerError, RecipeError) as error:
         click.echo(f"{schedule.name}: {error.message}", err=True)
-        status, last = "out of reach", None
+        status, last = ("out of reach" if isinstance(error, ServerError) else "no usable environment"), None
     due = schedule.after(datetime.now(UTC)) if status == "enabled" else None
     return {
         "name": schedule.name,
@@ -102,28 +102,28 @@ def row(schedule: Schedule, servers: dict[str, Server]) -> dict[str, Any]:
         "time_zone": schedule.time_zone,
         "when": schedule.in_words(),
         "status": status,
-        "next": f"{due:%Y-%m-%d %H:%M:%S %Z}" if due else None,
+        "next": due.isoformat() if due else None,
         "last": last,
     }
 
 
 def set_running(schedule: Schedule, running: bool) -> None:
     """Pause or resume a schedule on its server."""
-    from pipelines import plans
+    from pipelines import recurring
 
     server = _server(schedule, {})
-    plans.set_running(server, plans.named(server, schedule.name), running)
+    recurring.set_running(server, recurring.named(server, schedule.name), running)
 
 
 def run_now(ctx: click.Context, schedule: Schedule, as_json: bool) -> None:
     """Start a run as the schedule's next tick would, and follow it."""
-    from pipelines import plans, submission
+    from pipelines import recurring, submission
     from pipelines.commands.submit import followed
     from pipelines.remote_runs import in_words
     from trainer import config
 
     server = _server(schedule, {})
-    job = plans.named(server, schedule.name).job
+    job = recurring.named(server, schedule.name).job
     reference, asked = job.pipeline_version_reference, job.runtime_config.parameters
     model = config.parse(asked["recipe"]).registry.name
     run = submission.start_with(
@@ -140,12 +140,12 @@ def run_now(ctx: click.Context, schedule: Schedule, as_json: bool) -> None:
 
 def history(schedule: Schedule, last: int) -> list[dict[str, Any]]:
     """The ticks of a schedule on a cluster, newest first: its recurring run's runs, with the ledger's verdicts."""
-    from pipelines import plans
+    from pipelines import recurring
     from pipelines.verdicts import WORDS, verdicts
     from trainer import config
 
     server = _server(schedule, {})
-    found = plans.named(server, schedule.name)
+    found = recurring.named(server, schedule.name)
     ticks = list(islice(_ticks(server, found.id, schedule.name), last))
     model = config.parse(found.job.runtime_config.parameters["recipe"]).registry.name
     decided = verdicts(server.environment, model, partial(click.echo, err=True)) if ticks else {}
@@ -158,9 +158,9 @@ def history(schedule: Schedule, last: int) -> list[dict[str, Any]]:
 
 def _now(schedule: Schedule, server: Server) -> tuple[str, dict[str, Any] | None]:
     """Its status on the server, and its last tick."""
-    from pipelines import plans
+    from pipelines import recurring
 
-    found = next((one for one in plans.owned(server) if one.name == schedule.name), None)
+    found = next((one for one in recurring.owned(server) if one.name == schedule.name), None)
     if found is None:
         return "not applied" if schedule.enabled else "disabled", None
     status = "enabled" if found.running else "paused" if schedule.enabled else "disabled"

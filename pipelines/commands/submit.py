@@ -76,14 +76,14 @@ def submit(
 
 def begin(recipe: str, environment: str, overrides: tuple[str, ...], force: bool, allow_tags: bool) -> Begun:
     """Upload the pipeline of a recipe's file, if need be, and start a run of it; say so with the run's page."""
-    from pipelines import submission
+    from pipelines import submission, versions
     from pipelines.compiling import compiled_text
     from trainer import config
 
     parsed = config.load(recipe, overrides)
     server = targets.server(environment)
     text = compiled_text(config.load(recipe), server.environment, allow_tags)
-    version = submission.upload(server, submission.pipeline_name(Path(recipe), server), text)
+    version = versions.upload(server, versions.pipeline_name(Path(recipe), server), text)
     click.echo(f"{'uploaded' if version.new else 'using'} version {version.name}", err=True)
     run = submission.start(server, parsed, version, force)
     click.echo(f"started {run.display_name}: {run.run_id}\n  {server.link(f'runs/details/{run.run_id}')}", err=True)
@@ -91,21 +91,24 @@ def begin(recipe: str, environment: str, overrides: tuple[str, ...], force: bool
 
 
 def followed(ctx: click.Context, server: Server, run: str, environment: str, as_json: bool) -> Any:
-    """Show a run's progress until it ends. Ctrl-C ends the watching, not the run."""
+    """Show a run's progress until it ends. Ctrl-C ends the watching, not the run; so does a server that is lost."""
     from rich.console import Console
 
     from pipelines import submission
     from pipelines.progress import Progress
+    from pipelines.server_errors import NotFound
+    from trainer.errors import InceptionError, ServerError
 
+    goes_on = f"The run goes on. Watch it:  inception runs show {run} --environment {environment}"
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
     try:
         with Progress(console) as progress:
             ended = submission.follow(server, run, progress.show)
     except KeyboardInterrupt:
-        click.echo(
-            f"The run goes on. Watch it:  inception runs show {run} --environment {environment}\n"
-            f"Stop it:  inception runs cancel {run} --environment {environment}",
-            err=True,
-        )
+        click.echo(f"{goes_on}\nStop it:  inception runs cancel {run} --environment {environment}", err=True)
         ctx.exit(INTERRUPTED)
+    except NotFound:
+        raise
+    except InceptionError as error:
+        raise ServerError(error.message, f"{error.remedy}\n  {goes_on}") from error
     return ended

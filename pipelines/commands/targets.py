@@ -21,6 +21,9 @@ def environment(required: bool = True) -> Callable[[F], F]:
     """
 
     def found(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            # A script's variable that is empty must not ask for the pipeline of one machine.
+            raise click.BadParameter("it is empty. Name a file of configs/environments.", ctx=ctx, param=parameter)
         given = value or (ctx.parent.params.get("environment") if ctx.parent else None)
         if given is None and required:
             raise click.MissingParameter(ctx=ctx, param=parameter)

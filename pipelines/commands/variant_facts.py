@@ -16,15 +16,15 @@ Facts = dict[str, Any]
 
 
 def all_variants(classes: int) -> list[Facts]:
-    """`describe` of every row of the zoo, in its order. Builds them all: some ten seconds."""
+    """`describe` of every row of the zoo, in its order. Outlines them all: some seconds."""
     from trainer import config
 
     models = [config.model(name) for name in zoo.VARIANTS]
-    return [describe(model, classes, zoo.build(model, classes)) for model in models]
+    return [describe(model, classes, zoo.outline(model, classes)) for model in models]
 
 
 def describe(model: Model, classes: int, network: keras.Model) -> Facts:
-    """A network on the whole. `network` is what `zoo.build(model, classes)` gave."""
+    """A network on the whole. `network` is what `zoo.build` or `zoo.outline` gave."""
     row, chosen = zoo.variant(model.variant), zoo.resolve(model)
     of_training = cost.of(network)
     exported = _without_auxiliary(of_training)

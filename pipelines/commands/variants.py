@@ -100,7 +100,7 @@ def _show_one(
     with hushed():
         from pipelines.commands import variant_facts
 
-        network = zoo.build(model, classes)
+        network = zoo.outline(model, classes)
         described = variant_facts.describe(model, classes, network)
         if layers:
             described |= variant_facts.stages(network)

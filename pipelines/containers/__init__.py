@@ -42,7 +42,8 @@ def run(recipe: Recipe, state: State, show: Callable[[dict[str, Any]], None], fo
     """
     with engine.opened() as client:
         images = _images(client)
-        _tell_of_age(images["light"], show)
+        if (line := engine.age(images.values())) is not None:
+            show({"kind": "note", "line": line})
         pipeline = on_images(images)
         label = uuid.uuid4().hex
         settings: dict[str, Any] = {
@@ -109,18 +110,13 @@ def _images(client: DockerClient) -> dict[str, engine.Image]:
     """The three images; without a GPU, or without its image, training runs in `cpu`. Errors: UsageError."""
     found = engine.needed(client, ("light", "cpu"))
     there = {image.kind: image for image in engine.images(client)}
-    return found | {"gpu": there["gpu"] if _has_gpus(client) and "gpu" in there else found["cpu"]}
+    found |= {"gpu": there["gpu"] if _has_gpus(client) and "gpu" in there else found["cpu"]}
+    engine.of_one_commit(found.values())
+    return found
 
 
 def _has_gpus(client: DockerClient) -> bool:
     return "nvidia" in client.info().get("Runtimes", {})
-
-
-def _tell_of_age(image: engine.Image, show: Callable[[dict[str, Any]], None]) -> None:
-    here = lineage.commit()
-    if here is not None and image.commit != here:
-        line = f"The images were built of {image.state}, this checkout is at {here}: `make images` builds them anew."
-        show({"kind": "note", "line": line})
 
 
 def _stop_containers(client: DockerClient, label: str) -> None:

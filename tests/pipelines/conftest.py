@@ -36,7 +36,7 @@ DIGEST = "@sha256:" + "0123456789abcdef" * 4
 ENVIRONMENT = """
 [server]
 endpoint = "ADDRESS"
-timeout = 1.0
+timeout = 20.0
 
 [images]
 light = "registry.test/light{d}"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from pipelines import client
-from pipelines.client import Conflict, NotFound, Server
+from pipelines.client import Server
 from pipelines.environments import load
+from pipelines.server_errors import Conflict, NotFound
 from pipelines.submission import find_experiment
 from trainer.errors import ServerError, UsageError
 
@@ -27,7 +28,7 @@ def look(server: Server) -> None:
 
 REFUSALS = {
     401: ("does not know who is asking (401)", "authentication"),
-    403: ("refuses this to whoever is asking (403)", "the namespace 'kubeflow'"),
+    403: ("refuses this to whoever is asking (403)", "on the namespace 'kubeflow', or look at [server]"),
     404: ("has nothing there (404)", "endpoint"),
     409: ("has that already (409)", "Use another name"),
     400: ("does not accept the request (400)", "See what it says"),
@@ -75,9 +76,11 @@ def test_what_makes_something_is_sent_once(project: Any, action: Any) -> None:
 
 def test_a_server_that_hangs_is_waited_for_no_longer_than_said(project: Any) -> None:
     """And not asked again: that would be as long once more."""
+    file = project.folder / "configs" / "environments" / "here.toml"
+    file.write_text(file.read_text().replace("timeout = 20.0", "timeout = 0.5"))
     server = door(project)
     project.server.fault("GET", "/runs", "hang")
-    with pytest.raises(ServerError, match="does not answer within 1 seconds"):
+    with pytest.raises(ServerError, match=r"does not answer within 0\.5 seconds"):
         look(server)
     assert project.server.count("GET", "/runs") == 1
 
@@ -93,6 +96,18 @@ def test_a_server_that_is_not_there(project: Any) -> None:
     assert project.server.address in error.value.message
     assert "refused" in error.value.message
     assert "the environment 'door'" in error.value.remedy
+
+
+def test_a_connection_that_breaks_is_said_in_plain_words(project: Any) -> None:
+    """Without the names and brackets of the libraries below."""
+    server = door(project)
+    project.server.fault("GET", "/runs", "drop", times=client.TRIES)
+    with pytest.raises(ServerError, match=r"cannot be reached: [A-Z][A-Za-z ]+\.\n"):
+        look(server)
+    project.server.address = "http://no-such-host.invalid"
+    project.environment()
+    with pytest.raises(ServerError, match=r"cannot be reached: Failed to resolve 'no-such-host.invalid' \(.+\)\.\n"):
+        look(door(project))
 
 
 @pytest.mark.parametrize("path", ["/runs", "/healthz"])

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
-from pipelines import clock, jobs, ticks
+from pipelines import clock, jobs, pending, ticks
 from pipelines.cli import _status
 from pipelines.clock import Clock
 from pipelines.jobs import opened
@@ -64,6 +69,7 @@ def desk(tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return Desk(tmp_path, state, monkeypatch)
 
 
+FILE_OF_JOBS = jobs.FILE
 LONG_AGO = datetime.now(UTC) - timedelta(days=30)
 
 
@@ -130,8 +136,8 @@ def test_a_pause_outlives_restarts_and_changes(desk: Desk, capsys: pytest.Captur
 def test_a_tick_that_was_killed_is_taken_up_again(desk: Desk) -> None:
     """Its mark was left behind: it is due at once, whatever the clock says; a paused schedule's waits."""
     desk.once()
-    mark = ticks.Mark(schedule="a", due=None, process=1, started=record.now())
-    (ticks.folder(desk.state) / ticks.MARK).write_text(mark.model_dump_json())
+    mark = pending.Mark(schedule="a", due=None, process=1, started=record.now())
+    (pending.folder(desk.state) / pending.MARK).write_text(mark.model_dump_json())
     desk.once()
     assert desk.ran == ["a"]
     assert any("did not come to an end" in line for line in desk.said)
@@ -161,21 +167,198 @@ def test_ticks_that_wait_for_another_ones_end_outlive_a_stop(desk: Desk) -> None
     assert sorted(desk.ran) == ["a", "b"]
 
 
-@pytest.mark.parametrize(("due", "left"), [(LONG_AGO, set()), (None, {"a"})])
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("by", [LONG_AGO, None])
+@pytest.mark.parametrize(("due", "left"), [(-HOUR, set()), (HOUR, {"a"})])
 def test_a_tick_that_outlives_its_scheduler_is_not_run_twice(
-    due: datetime | None, left: set[str], desk: Desk, monkeypatch: pytest.MonkeyPatch
+    by: datetime | None, due: timedelta, left: set[str], desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It forgets by itself that it was asked for; one that a person runs leaves the scheduler's alone."""
+    """It forgets by itself what was due when it began, also where a person runs it; what came due later stays."""
     monkeypatch.setattr(ticks, "_tick", lambda *_: tick("a"))
-    ticks.ask(desk.state, "a")
-    ticks.run(clock.load(desk.file)[0], desk.file, desk.state, lambda _: None, due)
-    assert ticks.asked(desk.state) == left
+    pending.ask(desk.state, "a", datetime.now(UTC) + due)
+    ticks.run(clock.load(desk.file)[0], desk.file, desk.state, lambda _: None, by)
+    assert set(pending.asked(desk.state)) == left
+
+
+def test_what_comes_due_while_its_tick_runs_outlives_a_stop(desk: Desk) -> None:
+    """The tick ends well and the scheduler is stopped: the one that came due meanwhile runs at the next start."""
+    desk.write(cron="* * * * * *")
+    serving = Clock(desk.state, desk.file, desk.said.append)
+
+    def long(schedule: Any, due: datetime) -> int:
+        asked = pending.asked(desk.state)["a"]
+        deadline = time.monotonic() + 10
+        while pending.asked(desk.state)["a"] == asked and time.monotonic() < deadline:
+            time.sleep(0.05)
+        serving.stop()
+        return 0
+
+    serving._tick = long  # type: ignore[method-assign]
+    serving.serve()
+    desk.write()
+    assert set(pending.asked(desk.state)) == {"a"}
+    assert desk.once()
+    assert desk.ran == ["a"]
+    assert pending.asked(desk.state) == {}
+
+
+def test_a_tick_that_still_runs_at_the_next_start_is_not_run_again(desk: Desk) -> None:
+    """Its scheduler was killed: the next one waits for its end, and has nothing to do then."""
+    desk.once()
+    pending.ask(desk.state, "a", LONG_AGO)
+    mark = pending.Mark(schedule="a", due=LONG_AGO, process=4711, started=record.now())
+    (pending.folder(desk.state) / pending.MARK).write_text(mark.model_dump_json())
+    lock = FileLock(pending.folder(desk.state) / pending.LOCK, thread_local=False)
+    lock.acquire()
+
+    def end(event: dict[str, Any]) -> None:
+        desk.said.append(event["line"])
+        pending.forget(desk.state, "a", mark.started)
+        lock.release()
+
+    def wait(schedule: Any, due: datetime) -> int:
+        assert ticks.run(schedule, desk.file, desk.state, end, due) is None
+        return 0
+
+    serving = Clock(desk.state, desk.file, desk.said.append)
+    serving._tick = wait  # type: ignore[method-assign]
+    assert serving.once()
+    assert "a: its tick still runs, as process 4711; waiting for its end" in desk.said
+    assert "another tick is running: waiting for its end" in desk.said
+    assert ticks.history(desk.state) == []
+
+
+@pytest.mark.parametrize(("status", "why"), [(-9, "was killed by signal 9"), (2, "ended with status 2")])
+def test_a_tick_that_died_without_a_word_is_remembered_and_told(
+    status: int, why: str, desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one that failed; it is not taken up again, which would only kill it again."""
+    desk.once()
+    desk.set_next("a", LONG_AGO)
+    desk.status = status
+    (desk.state.root / "notifications.toml").write_text('[[webhook]]\nurl = "env:NOT_SET"\n')
+    assert not desk.once()
+    [found] = ticks.history(desk.state, "a")
+    assert found.result == "failed"
+    assert why in found.reason
+    assert "the environment has no NOT_SET" in capsys.readouterr().out
+    desk.once()
+    assert desk.ran == ["a"]
+
+
+def test_a_tick_that_left_a_word_is_not_remembered_twice(desk: Desk) -> None:
+    """Its own account of the failure stands."""
+    desk.once()
+    desk.set_next("a", LONG_AGO)
+
+    def fail(schedule: Any, due: datetime) -> int:
+        ticks._remember(desk.state, tick("a", "failed"))
+        return 1
+
+    serving = Clock(desk.state, desk.file, desk.said.append)
+    serving._tick = fail  # type: ignore[method-assign]
+    assert not serving.once()
+    assert [one.reason for one in ticks.history(desk.state)] == ["Because, é."]
+
+
+def test_a_process_that_cannot_be_had_loses_no_tick(desk: Desk) -> None:
+    """A machine without a process to spare is told of, and the tick is asked for still."""
+    desk.once()
+    desk.set_next("a", LONG_AGO)
+    serving = Clock(desk.state, desk.file, desk.said.append)
+
+    def refused(schedule: Any, due: datetime) -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    serving._tick = refused  # type: ignore[method-assign]
+    assert not serving.once()
+    assert any("could not be started: [Errno 11]" in line for line in desk.said)
+    assert desk.once()
+    assert desk.ran == ["a"]
+
+
+def test_jobs_that_are_damaged_are_named(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """With what to do, for every command; no traceback of a database."""
+    desk.once()
+    (pending.folder(desk.state) / FILE_OF_JOBS).write_bytes(b"no database" * 100)
+    asked = ["--file", str(desk.file), "--state", str(desk.state.root)]
+    for words in (["list"], ["pause", "a"], ["resume", "a"], ["serve", "--once"]):
+        assert _status(["schedule", *words, *asked]) == 1
+        said = capsys.readouterr().err
+        assert "jobs.db cannot be used: file is not a database." in said
+        assert "move it away" in said
+
+
+def test_what_is_remembered_of_a_job_can_be_read_by_anybody(desk: Desk) -> None:
+    """As JSON: reading it runs nothing."""
+    desk.once()
+    with closing(sqlite3.connect(pending.folder(desk.state) / FILE_OF_JOBS)) as database:
+        [(kept,)] = database.execute("select job_state from schedules").fetchall()
+    assert json.loads(kept)["schedule"] == {
+        "name": "a", "recipe": "r.toml", "cron": "0 3 * * MON", "time_zone": "UTC",
+    }  # fmt: skip
+    assert datetime.fromisoformat(json.loads(kept)["next"]) > datetime.now(UTC)
+
+
+def test_a_job_that_cannot_be_read_is_made_anew(
+    desk: Desk, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a traceback, and the others stay."""
+    desk.file.write_text(desk.file.read_text() + FILE.format(name="b", cron="0 3 * * MON", enabled="true"))
+    desk.once()
+    desk.set_next("b", None)
+    with closing(sqlite3.connect(pending.folder(desk.state) / FILE_OF_JOBS)) as database, database:
+        assert database.execute("update schedules set job_state = ? where id = 'a'", [b"junk"]).rowcount == 1
+    assert desk.once()
+    assert desk.jobs()["a"] > datetime.now(UTC)
+    assert desk.jobs()["b"] is None
+    assert "Traceback" not in capsys.readouterr().err + caplog.text
+
+
+def test_trouble_with_the_disk_is_told_once_and_waited_out(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came due meanwhile runs once, however often the note of it is refused."""
+    monkeypatch.setattr(clock, "LOOK_SECONDS", 0.01)
+    desk.once()
+    desk.set_next("a", LONG_AGO)
+    serving = Clock(desk.state, desk.file, desk.said.append)
+    refusals = 5
+
+    def update_job(store: Any, job: Any) -> None:
+        nonlocal refusals
+        if not desk.ran:  # the serving begins
+            return
+        time.sleep(0.05)  # the tick has ended by now
+        refusals -= 1
+        if refusals >= 0:
+            raise StateError("No space is left.", "Free some.")
+        serving.stop()
+
+    monkeypatch.setattr(jobs._Store, "update_job", update_job)
+    at_last = threading.Timer(20, serving.stop)
+    at_last.start()
+    serving.serve()
+    at_last.cancel()
+    assert refusals < 0
+    assert desk.said.count("No space is left.\nFree some.") == 1
+    assert desk.ran == ["a"]
+
+
+def test_what_makes_ticks_fail_is_told_at_the_start(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe that says something impossible, and a notification that lacks its address."""
+    (desk.file.parent / "r.toml").write_text("[train]\nepoch = 3\n")
+    (desk.state.root / "notifications.toml").write_text('[[webhook]]\nurl = "env:NOT_SET"\n')
+    serving = Clock(desk.state, desk.file, desk.said.append)
+    serving.stop()
+    serving.serve()
+    assert any("its ticks will fail" in line and "Did you mean 'epochs'?" in line for line in desk.said)
+    assert any("env:NOT_SET, which the environment does not have" in line for line in desk.said)
 
 
 def test_a_state_folder_that_was_moved_is_served_on(desk: Desk, tmp_path: Path) -> None:
     """Jobs that were made when it lay elsewhere tick."""
     desk.once()
-    jobs.serving.clear()  # as in a new process
     moved = State.open(desk.state.root.rename(tmp_path / "elsewhere"))
     desk.state = moved
     desk.set_next("a", LONG_AGO)
@@ -194,15 +377,18 @@ def test_a_state_folder_that_was_moved_is_served_on(desk: Desk, tmp_path: Path) 
 
 
 def test_one_process_serves_a_state_folder(desk: Desk) -> None:
-    """Another one is refused while the first lives."""
+    """Another one is refused while the first lives; where cron calls every few minutes that is no failure."""
     desk.once()
-    lock = ticks.folder(desk.state) / "serve.lock"
+    lock = pending.folder(desk.state) / "serve.lock"
     hold = f"from filelock import FileLock; lock = FileLock({str(lock)!r}); lock.acquire(); print(1, flush=1); input()"
     holding = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holding.stdout is not None
     holding.stdout.readline()
     with pytest.raises(StateError, match="Another process serves the schedules"):
-        desk.once()
+        Clock(desk.state, desk.file, desk.said.append).serve()
+    desk.said.clear()
+    assert desk.once()
+    assert "Another process serves the schedules" in desk.said[0]
     holding.communicate(b"\n")
     assert desk.once()
 
@@ -214,9 +400,9 @@ def tick(schedule: str, result: Any = "skipped") -> ticks.Tick:
 
 def test_the_history_survives_a_line_that_was_cut_off(state: State) -> None:
     """A crash in the middle of a line costs that line alone."""
-    ticks.folder(state).mkdir()
+    pending.folder(state).mkdir()
     ticks._remember(state, tick("a"))
-    path = ticks.folder(state) / ticks.HISTORY
+    path = pending.folder(state) / ticks.HISTORY
     with open(path, "ab") as file:
         file.write('{"schedule": "a", "reason": "é'.encode()[:-1])
     ticks._remember(state, tick("b", "promoted"))
@@ -227,7 +413,7 @@ def test_the_history_survives_a_line_that_was_cut_off(state: State) -> None:
 def test_the_history_is_shown_newest_first(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     """As many as were asked for; a schedule that is not there is refused with the nearest name."""
     asked = ["--file", str(desk.file), "--state", str(desk.state.root)]
-    ticks.folder(desk.state).mkdir(exist_ok=True)
+    pending.folder(desk.state).mkdir(exist_ok=True)
     for result in ("promoted", "skipped", "failed"):
         ticks._remember(desk.state, tick("a", result))
     assert _status(["schedule", "history", "a", "--last", "2", "--json", *asked]) == 0
@@ -282,7 +468,7 @@ def test_serve_ends_when_it_is_asked_to(desk: Desk) -> None:
     serving._tick = run_and_stop  # type: ignore[method-assign]
     serving.serve()
     assert desk.ran == ["a"]
-    assert (ticks.folder(desk.state) / "jobs.db").exists()
+    assert (pending.folder(desk.state) / "jobs.db").exists()
 
 
 def test_the_history_fits_a_narrow_terminal(
@@ -290,7 +476,7 @@ def test_the_history_fits_a_narrow_terminal(
 ) -> None:
     """A long reason is wrapped, and takes the place of no other column."""
     monkeypatch.setenv("COLUMNS", "80")
-    ticks.folder(desk.state).mkdir(exist_ok=True)
+    pending.folder(desk.state).mkdir(exist_ok=True)
     long = tick("a", "promoted").model_copy(update={"reason": "word " * 100, "version": "12"})
     ticks._remember(desk.state, long)
     assert _status(["schedule", "history", "a", "--file", str(desk.file), "--state", str(desk.state.root)]) == 0

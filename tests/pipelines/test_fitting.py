@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from typing import Any
 import pytest
 import yaml
 from google.protobuf import json_format
+from kfp import compiler, components
 from kfp.kubernetes import kubernetes_executor_config_pb2 as pb
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pipelines.compiling import asked, compiled_text, tasks
-from pipelines.environments import load
+from pipelines.environments import Environment, load
 from pipelines.environments.steps import STEPS
 from pipelines.retrain import retrain
 from trainer import config
@@ -28,6 +30,64 @@ ROOT = Path(__file__).resolve().parents[2]
 PROD = ROOT / "configs" / "environments" / "prod.toml"
 RECIPES = sorted(path for path in (ROOT / "configs").glob("*.toml") if path.name != "schedules.toml")
 KIND = {"prepare": "cpu", "evaluate": "cpu", "train": "gpu"}
+EVERYTHING = """
+[server]
+endpoint = "https://kubeflow.test/pipeline"
+authentication = { name = "token", variable = "KFP_TOKEN" }
+
+[images]
+light = "registry.test/vision/inception-light@sha256:D"
+cpu = "registry.test/vision/inception-cpu@sha256:D"
+gpu = "registry.test/vision/inception-gpu@sha256:D"
+pull_secrets = ["registry"]
+
+[state]
+claim = "inception-state"
+
+[store]
+mlflow = "https://mlflow.test"
+ledgers = "gs://models/ledgers"
+checkpoints = "gs://models/checkpoints"
+pipeline_root = "gs://models/kfp"
+
+[run]
+service_account = "inception-steps"
+user = 1000
+keep_hours = 48
+deadline_hours = 36
+labels = { team = "vision" }
+
+[variables]
+MLFLOW_TRACKING_USERNAME = "inception"
+
+[[secrets]]
+secret = "mlflow"
+variables = { MLFLOW_TRACKING_PASSWORD = "password" }
+
+[[secrets]]
+secret = "smtp"
+mount = "/var/secrets/smtp"
+steps = ["report"]
+
+[steps.train]
+cpu = "8"
+memory = "32Gi"
+shared_memory = "8Gi"
+gpu = { type = "nvidia.com/gpu", count = 1 }
+node_selector = { "cloud.google.com/gke-accelerator" = "nvidia-l4" }
+tolerations = [{ key = "nvidia.com/gpu", effect = "NoSchedule" }]
+timeout_minutes = 720
+retry = { times = 10, pause = 60, factor = 2.0, longest = 900 }
+""".replace("sha256:D", "sha256:" + "0123456789abcdef" * 4)
+
+
+def environment(*changes: tuple[str, str]) -> Environment:
+    """One that says something of everything, some of it otherwise."""
+    text = EVERYTHING
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return Environment.model_validate({"name": "there", **tomllib.loads(text)})
 
 
 def recipe() -> config.Recipe:
@@ -36,7 +96,7 @@ def recipe() -> config.Recipe:
 
 @cache
 def text() -> str:
-    return compiled_text(recipe(), load(str(PROD)))
+    return compiled_text(recipe(), environment())
 
 
 @cache
@@ -58,6 +118,13 @@ def test_it_is_what_the_specification_describes() -> None:
     json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
     for wanted in kubernetes["deploymentSpec"]["executors"].values():
         json_format.ParseDict(wanted, pb.KubernetesExecutorConfig())
+
+
+def test_kfp_itself_reads_what_was_written(tmp_path: Path) -> None:
+    """Its loader finds pipeline and wishes in it, and would write the same bytes."""
+    again = tmp_path / "again.yaml"
+    compiler.Compiler().compile(components.load_component_from_text(text()), str(again))
+    assert again.read_text() == text()
 
 
 def test_the_order_of_the_steps_is_the_local_one() -> None:
@@ -83,7 +150,7 @@ def test_the_pipeline_of_one_machine_stays_as_it_is() -> None:
 def test_every_image_has_a_digest(step: str) -> None:
     """And is the one that the step needs."""
     container, _ = executor(step)
-    assert container["image"].startswith(f"registry.example.com/vision/inception-{KIND.get(step, 'light')}@sha256:")
+    assert container["image"].startswith(f"registry.test/vision/inception-{KIND.get(step, 'light')}@sha256:")
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -99,8 +166,8 @@ def test_every_step_shares_the_state_and_knows_the_addresses(step: str) -> None:
     container, wanted = executor(step)
     assert {one["name"]: one["value"] for one in container["env"]} == {
         "INCEPTION_IMAGE": container["image"],
-        "INCEPTION_LEDGERS": "gs://vision-models/ledgers",
-        "MLFLOW_TRACKING_URI": "https://mlflow.example.com",
+        "INCEPTION_LEDGERS": "gs://models/ledgers",
+        "MLFLOW_TRACKING_URI": "https://mlflow.test",
         "MLFLOW_TRACKING_USERNAME": "inception",
     }
     assert [(one["constant"], one["mountPath"]) for one in wanted["pvcMount"]] == [("inception-state", "/inception")]
@@ -112,6 +179,8 @@ def test_every_step_shares_the_state_and_knows_the_addresses(step: str) -> None:
     assert [one["secretName"] for one in wanted["imagePullSecret"]] == ["registry"]
     assert wanted["podMetadata"]["labels"] == {"inception-step": step, "team": "vision"}
     assert ("secretAsVolume" in wanted) is (step == "report")
+    # No step runs as root, which pod security `restricted` wants to hear.
+    assert wanted["securityContext"] == {"runAsUser": "1000", "runAsNonRoot": True}
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -158,7 +227,7 @@ def test_a_run_is_cleared_away_and_stopped_in_time() -> None:
         "resourceTtlOnCompletion": 48 * 3600,
         "activeDeadlineSeconds": 36 * 3600,
     }
-    assert documents()[0]["defaultPipelineRoot"] == "gs://vision-models/kfp"
+    assert documents()[0]["defaultPipelineRoot"] == "gs://models/kfp"
 
 
 def test_the_form_has_types_help_and_what_to_choose_from() -> None:
@@ -179,11 +248,26 @@ def test_the_form_has_types_help_and_what_to_choose_from() -> None:
     assert all("name" in task["taskInfo"] for task in tasks(documents()[0]).values())
 
 
-def test_an_older_server_is_not_sent_lists(tmp_path: Path) -> None:
-    """It would refuse what it does not know."""
-    file = tmp_path / "old.toml"
-    file.write_text(PROD.read_text().replace("[images]", "choices = false\n\n[images]", 1))
-    assert "literals" not in compiled_text(None, load(str(file)))
+def test_an_older_server_is_not_sent_what_it_does_not_know() -> None:
+    """It would refuse it: lists to choose from, and the user of a step."""
+    old = compiled_text(None, environment(("[images]", "choices = false\n\n[images]"), ("user = 1000\n", "")))
+    assert "literals" not in old
+    assert "securityContext" not in old
+
+
+def test_without_a_volume_every_step_has_a_folder_of_its_own() -> None:
+    """As large as is said, and told where the state is that all share."""
+    shared = environment(
+        ('claim = "inception-state"', 'size = "50Gi"'), ("[store]", '[store]\nstate = "gs://work/state"')
+    )
+    spec, platform = yaml.safe_load_all(compiled_text(None, shared))
+    for wanted in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        assert "pvcMount" not in wanted
+        folder = {"volumeName": "inception-state-folder", "mountPath": "/inception", "sizeLimit": "50Gi"}
+        assert {key: value for key, value in wanted["emptyDirMounts"][0].items() if value} == folder
+    assert spec["root"]["inputDefinitions"]["parameters"]["root"]["defaultValue"] == "/inception"
+    for one in spec["deploymentSpec"]["executors"].values():
+        assert {"name": "INCEPTION_STORE", "value": "gs://work/state"} in one["container"]["env"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
@@ -197,14 +281,14 @@ def test_a_recipe_survives_the_form(path: Path) -> None:
 
 def test_checkpoints_go_where_the_environment_keeps_them() -> None:
     """Unless the recipe names a place; what the recipe asks for stays the same work."""
-    environment = load(str(PROD))
-    sent = config.parse(asked(recipe(), environment))
-    assert sent.resources.checkpoints == "gs://vision-models/checkpoints"
+    there = environment()
+    sent = config.parse(asked(recipe(), there))
+    assert sent.resources.checkpoints == "gs://models/checkpoints"
     assert sent.digest() == recipe().digest()
     form = documents()[0]["root"]["inputDefinitions"]["parameters"]["recipe"]["defaultValue"]
-    assert config.parse(form).resources.checkpoints == "gs://vision-models/checkpoints"
+    assert config.parse(form).resources.checkpoints == "gs://models/checkpoints"
     own = config.load(ROOT / "configs" / "digits.toml", ["resources.checkpoints=gs://mine/here"])
-    assert config.parse(asked(own, environment)).resources.checkpoints == "gs://mine/here"
+    assert config.parse(asked(own, there)).resources.checkpoints == "gs://mine/here"
 
 
 def test_equal_input_gives_equal_bytes() -> None:
@@ -225,8 +309,8 @@ def test_equal_input_gives_equal_bytes() -> None:
         )
         for seed in ("1", "2")
     ]
-    found = {process.communicate()[0].strip() for process in started}
-    assert found == {hashlib.sha256(text().encode()).hexdigest()}
+    here = hashlib.sha256(compiled_text(recipe(), load(str(PROD))).encode()).hexdigest()
+    assert {process.communicate()[0].strip() for process in started} == {here}
 
 
 def test_a_tag_is_refused_unless_it_is_allowed() -> None:
@@ -234,11 +318,11 @@ def test_a_tag_is_refused_unless_it_is_allowed() -> None:
     dev = load(str(PROD.with_name("dev.toml")))
     with pytest.raises(RecipeError, match="without a digest"):
         compiled_text(None, dev)
-    assert "image: inception-light:latest" in compiled_text(None, dev, allow_tags=True)
+    assert "/inception-light:latest\n" in compiled_text(None, dev, allow_tags=True)
 
 
 def test_nothing_secret_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Secrets are named; what they hold is not written down, even where whoever compiles knows it."""
     for name in ("KFP_TOKEN", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "open sesame")
-    assert "open sesame" not in compiled_text(recipe(), load(str(PROD)))
+    assert "open sesame" not in compiled_text(recipe(), environment())

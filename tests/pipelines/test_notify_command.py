@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def test_whom_it_reaches_and_why_nobody(
     assert _status(["notify", *arguments, "--state", str(state.root)]) == status
     captured = capsys.readouterr()
     assert says in captured.out + captured.err
+
+
+def test_the_answer_is_one_json_object_also_where_nobody_could_be_told(
+    state: State, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What went wrong is beside it, on standard error."""
+    monkeypatch.setattr("trainer.notifications.PAUSE_SECONDS", 0.01)
+    ended(state, "first", "promoted")
+    (state.root / FILE).write_text(NOWHERE)
+    assert _status(["notify", "--json", "--state", str(state.root)]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"tick": "first", "result": "promoted", "told": []}
+    assert "was not sent: ConnectionError" in captured.err
 
 
 def test_a_state_folder_without_runs_is_told(state: State, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,9 @@ from mlflow import MlflowClient
 from trainer import record, tracking
 from trainer.record import Outcome
 from trainer.registry.protocol import Entry
-from trainer.registry.stores import FileLedger
+from trainer.registry.stores import FileLedger, GoogleLedger
 from trainer.state import State, write_atomically
-from trainer.storage import Bucket
+from trainer.storage import Bucket, google
 
 DIGITS = "configs/digits.toml"
 KFP = ("run", DIGITS, "--target", "kfp", "--environment", "here", "--state", "local")
@@ -219,6 +219,49 @@ def test_the_card_comes_from_the_bucket_of_the_pipelines_root(cluster: Any, stor
     _, outcome, _ = outcome_of(cluster)
     assert outcome["result"] == "skipped"
     assert Path(outcome["card"]).read_text() == "<p>the earlier card</p>"
+
+
+def test_a_bucket_that_is_down_is_not_waited_for(cluster: Any, storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run has ended: neither ledger nor card is asked for with the patience of a step."""
+    monkeypatch.setattr(google, "HASTY_SECONDS", 0.2)
+    cluster.environment(more='\n[store]\npipeline_root = "gs://b/kfp"\nledgers = "gs://b/ledgers"\n')
+    storage.fault(None, 503, times=100_000)
+    cluster.ends(WORKED)
+    status, outcome, err = outcome_of(cluster)
+    assert (status, outcome["result"], outcome["card"]) == (0, None, None)
+    assert "The verdicts are not known here" in err
+    assert "The card could not be fetched from gs://b/kfp" in err
+
+
+def test_verdicts_are_also_found_in_the_state_that_all_share(
+    cluster: Any, storage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no place of their own is named for ledgers."""
+    from trainer.tracking import outcomes
+
+    monkeypatch.setattr(outcomes, "HASTY_SECONDS", 0.1)
+    cluster.environment(more='\n[store]\nstate = "gs://b/state"\nmlflow = "http://127.0.0.1:9"\n')
+
+    def decide(run: str) -> None:
+        GoogleLedger("gs://b/state/ledger/digits.json").append(
+            Entry(
+                number=1,
+                event="promote",
+                version="7",
+                previous=None,
+                challenger="7",
+                run_key="key",
+                verdict_digest=None,
+                reason="because",
+                tick=run,
+                at=record.now(),
+            ),
+            0,
+        )
+
+    cluster.ends(WORKED, meanwhile=decide)
+    _, outcome, _ = outcome_of(cluster)
+    assert (outcome["result"], outcome["version"], outcome["reason"]) == ("promoted", "7", "because")
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,19 @@ def test_an_apply_that_was_cut_short_is_brought_to_its_end(project: Any) -> None
     assert planned(project) == {"weekly": "keep", "uploads": 0}
 
 
+def test_a_schedule_that_was_made_and_never_heard_of_is_there_once(project: Any) -> None:
+    """The next `apply` finds it, and takes away what it was made in place of."""
+    project.schedules(WEEKLY)
+    for text in (WEEKLY, WEEKLY.replace("0 3", "0 5")):
+        project.schedules(text)
+        project.server.fault("POST", "/recurringruns", "lose")
+        status, _, err = project.ask("schedule", "apply", "--yes")
+        assert (status, "'weekly' may be there all the same. Apply again" in err) == (1, True)
+        applied(project)
+        assert len(project.server.recurring_runs) == 1
+    assert jobs(project)["weekly"]["trigger"]["cron_schedule"]["cron"] == "0 0 5 * * 1"
+
+
 def test_a_pause_outlives_changes(project: Any) -> None:
     """What somebody paused does not tick because a cron expression was mended; `resume` lets it."""
     project.schedules(WEEKLY)
@@ -272,6 +285,8 @@ def test_the_list_says_where_and_how_a_schedule_stands(project: Any) -> None:
     assert "failed" in project.ask("schedule", "list")[1]
     project.server.fault("GET", "/", "drop", times=2 * client.TRIES)
     assert status() == {"weekly": "out of reach", "nightly": "out of reach", "local": "enabled"}
+    project.schedules(WEEKLY.replace('"here"', '"nowhere"') + LOCAL)
+    assert status() == {"weekly": "no usable environment", "local": "enabled"}
 
 
 def test_ticks_are_those_of_the_schedule_newest_first(project: Any) -> None:
@@ -338,7 +353,7 @@ def test_this_machine_leaves_a_cluster_s_schedules_alone(project: Any, state: St
     said: list[str] = []
     file = project.folder / "configs" / "schedules.toml"
     assert Clock(state, file, said.append).once()
-    assert said == [f"{file} has no schedule that is enabled"]
+    assert said == [f"{file} has no schedule for this machine that is enabled"]
 
 
 def test_a_tick_can_be_had_at_once(project: Any) -> None:

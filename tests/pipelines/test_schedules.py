@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -47,16 +47,6 @@ def test_ticks_come_as_a_wall_clock_has_them(cron: str, start: str, expected: li
     assert ticks(cron, start, len(expected)) == expected
 
 
-@pytest.mark.parametrize("cron", ["30 2 * * *", "*/20 * * * *", "0 3 * * MON", "15 */6 * * *"])
-def test_the_last_tick_before_a_moment_is_the_one_that_led_to_it(cron: str) -> None:
-    """Through a year, summer time included."""
-    schedule = Schedule(name="s", recipe="r.toml", cron=cron, time_zone=BERLIN)
-    at = datetime(2026, 1, 1, tzinfo=ZoneInfo(BERLIN))
-    for _ in range(400):
-        at = schedule.after(at)
-        assert schedule.before(at + timedelta(seconds=1)) == at
-
-
 def written(folder: Path, text: str) -> Path:
     (folder / "digits.toml").write_text("")
     path = folder / "schedules.toml"
@@ -64,6 +54,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
+GOOD_RECIPE = (ROOT / "configs" / "digits.toml").read_text(encoding="utf-8")
 GOOD = '[[schedule]]\nname = "a"\nrecipe = "digits.toml"\ncron = "0 3 * * MON"\n'
 
 
@@ -75,12 +66,20 @@ GOOD = '[[schedule]]\nname = "a"\nrecipe = "digits.toml"\ncron = "0 3 * * MON"\n
         (GOOD.replace("0 3 * * MON", "0 0 31 2 *"), "Bad day-of-month"),
         (GOOD + 'time_zone = "Europe/Berln"', "Did you mean 'Europe/Berlin'?"),
         (GOOD + 'time_zone = "Moon"', "time_zone: received 'Moon'."),
+        (GOOD + 'time_zone = "CEST"', "time_zone: received 'CEST'. Write it as Europe/Berlin."),
+        (GOOD + 'time_zone = "utc"', "Did you mean 'UTC'?"),
+        (GOOD + "catch_up = true", "catch_up: received True. It can only be false: all ticks that were missed"),
+        (GOOD + "concurrency = 2", "concurrency: received 2. It can only be 1: a tick waits"),
+        (GOOD + "concurrency = true", "concurrency: received True. It can only be 1"),
         (GOOD + "enabled = 1", "enabled: received 1."),
         (GOOD + 'crn = "x"', "crn: unknown key. Did you mean 'cron'?"),
         (GOOD + "parameters = { epoch = 3 }", "parameters.epoch: unknown key. Did you mean 'epochs'?"),
         (GOOD + "parameters = { threshold = 3.0 }", "parameters.threshold: received 3.0."),
         (GOOD.replace("digits", "digit"), "Did you mean 'digits.toml'?"),
-        (GOOD.replace('"a"', '"a b"'), "name: received 'a b'."),
+        (GOOD.replace('"a"', '"a b"'), "name: received 'a b'. Write it with letters, digits, '-' and '_'"),
+        (GOOD.replace('"a"', '""'), "name: received ''."),
+        (GOOD.replace('"a"', '"-a"'), "name: received '-a'."),
+        (GOOD.replace('"a"', '"' + "a" * 101 + '"'), "at most 100 of them"),
         (GOOD.replace('name = "a"\n', ""), "schedule 1 has 1 problem:\n  name: missing"),
         (GOOD + GOOD, "the schedule 'a' is there twice"),
         ("[schedules]\n", "received 'schedules'"),
@@ -94,6 +93,31 @@ def test_a_file_that_says_something_impossible_is_refused(tmp_path: Path, text: 
         load(written(tmp_path, text))
     assert says in str(refused.value)
     assert "schedules.toml" in str(refused.value)
+
+
+def test_what_the_schedules_of_the_field_say_may_be_said(tmp_path: Path) -> None:
+    """That nothing is caught up with, and that one tick runs at a time."""
+    [schedule] = load(written(tmp_path, GOOD + "catch_up = false\nconcurrency = 1\n"))
+    assert (schedule.catch_up, schedule.concurrency) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "says"),
+    [
+        (GOOD_RECIPE, "parameters = { epochs = 3, threshold = 0.5, variant = 'inception_module' }", None),
+        (GOOD_RECIPE, "parameters = { variant = 'googlenat' }", "a: its ticks will fail: {recipe} has 1 problem:"),
+        (GOOD_RECIPE.replace("source", "sorce"), "", "Did you mean 'source'?"),
+        ("[data\n", "", "a: its ticks will fail: "),
+    ],
+)
+def test_a_recipe_that_no_tick_could_use_is_told_beforehand(
+    recipe: str, more: str, says: str | None, tmp_path: Path
+) -> None:
+    """Its parameters in it, long before the clock strikes."""
+    [schedule] = load(written(tmp_path, GOOD + more))
+    (tmp_path / "digits.toml").write_text(recipe)
+    found = schedule.problem(tmp_path)
+    assert (found is None) if says is None else (says.format(recipe=tmp_path / "digits.toml") in str(found))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -269,14 +269,26 @@ def test_a_run_is_stopped(project: Any) -> None:
     ],
     ids=" ".join,
 )
-@pytest.mark.parametrize("status", [401, 404, 500])
-def test_every_command_says_what_is_wrong_with_the_server(project: Any, words: tuple[str, ...], status: int) -> None:
-    """In two lines; as one JSON object where that is asked for; never with a traceback."""
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        (401, "does not know who is asking (401)"),
+        (403, "refuses this to whoever is asking (403)"),
+        (404, "has nothing there (404)"),
+        (409, "has that already (409)"),
+        (500, "failed (500)"),
+        ("drop", "cannot be reached"),
+        ("html", "is no pipeline server of this API"),
+    ],
+)
+def test_every_command_says_what_is_wrong_with_the_server(
+    project: Any, words: tuple[str, ...], action: Any, says: str
+) -> None:
+    """In two lines, never with a traceback."""
     for method in ("GET", "POST"):
-        project.server.fault(method, "/apis/", status, times=50)
+        project.server.fault(method, "/apis/", action, times=50)
     ended, _, err = project.ask(*words)
-    assert ended == 1
-    assert f"({status})" in err
+    assert (ended, says in err) == (1, True)
     assert len(err.strip().splitlines()) == 2
 
 
@@ -294,16 +306,102 @@ def test_a_server_that_refuses_the_run_leaves_its_own_words(project: Any) -> Non
         ("2.17.0", "", None),
         ("2.16.0", "choices = false", None),
         ("2.16.0", "", "set choices = false under [server]"),
+        ("2.16.0", "choices = false\n\n[run]\nuser = 1000", "leave user out under [run]"),
         ("2.15.1", "choices = false", "need 2.15.2 or newer"),
     ],
 )
 def test_a_server_that_is_too_old_is_named_as_such(project: Any, version: str, more: str, says: str | None) -> None:
-    """When it refuses the pipeline, with what to do; nothing is started."""
+    """When it refuses the pipeline or the run, with what to do; nothing is started."""
     project.server.version = version
     project.environment(text=ENVIRONMENT.replace("[images]", f"{more}\n\n[images]"))
     status, _, err = project.ask("submit", DIGITS, *HERE)
     assert (status, len(project.server.runs)) == ((0, 1) if says is None else (1, 0))
     assert says is None or (says in err and f"Kubeflow Pipelines {version}" in err)
+
+
+@pytest.mark.parametrize("action", ["drop", "lose", "hang", 502, 504])
+def test_a_run_that_may_have_begun_is_not_called_a_failure(project: Any, action: Any) -> None:
+    """Where the answer was lost nobody knows: look first."""
+    project.environment(text=ENVIRONMENT.replace("[images]", "timeout = 2.0\n\n[images]"))
+    project.server.fault("POST", "/runs", action)
+    status, _, err = project.ask("submit", DIGITS, *HERE)
+    assert (status, project.server.count("POST", "/runs")) == (1, 1)
+    assert len(project.server.runs) == (action == "lose")
+    assert "The run may have begun all the same. Look before you start another: inception runs" in err
+
+
+@pytest.mark.parametrize("made", ["/pipelines", "/upload_version", "/experiments"])
+def test_what_was_made_and_never_heard_of_is_found_the_next_time(project: Any, made: str) -> None:
+    """Pipeline, version and experiment are there once."""
+    project.server.fault("POST", made, "lose")
+    assert project.ask("submit", DIGITS, *HERE)[0] == 1
+    submitted(project)
+    server = project.server
+    assert [len(held) for held in (server.pipelines, server.versions, server.experiments, server.runs)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("store", ["database", "kubernetes"])
+@pytest.mark.parametrize("name", ["cifar10_fast", "Blumen klein", "blüten", "x" * 200])
+def test_every_recipe_has_a_name_that_the_server_takes(project: Any, name: str, store: str) -> None:
+    """Where pipelines are Kubernetes objects too, and no two recipes have the same one."""
+    project.server.store = store
+    text = Path(DIGITS).read_text()
+    for file in (name, f"{name}2"):
+        Path(f"configs/{file}.toml").write_text(text)
+        status, _, err = project.ask("submit", f"configs/{file}.toml", *HERE)
+        assert status == 0, err
+    assert len(project.server.pipelines) == 2
+
+
+def test_what_is_followed_goes_on_where_the_server_is_lost(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is said, with how to watch it again."""
+    monkeypatch.setattr(submission, "PATIENCE", 2)
+    create, server = project.server.create_run, project.server
+
+    def lost(body: dict[str, Any]) -> Any:
+        made = create(body)
+        server.fault("GET", "/runs/", 401, times=9)
+        return made
+
+    server.create_run = lost
+    status, _, err = project.ask("submit", DIGITS, *HERE, "--wait")
+    [run] = server.runs
+    assert (status, "(401)" in err) == (1, True)
+    assert f"The run goes on. Watch it:  inception runs show {run} --environment here" in err
+
+
+def test_a_run_that_is_not_there_is_looked_for_in_the_list(project: Any) -> None:
+    """The endpoint is not doubted: the server answered."""
+    status, _, err = project.ask("runs", "show", "none", *HERE)
+    assert (status, "run none not found" in err) == (1, True)
+    assert "See what there is: inception runs --environment here" in err
+
+
+@pytest.mark.parametrize(("action", "says"), [(400, "Failed to read"), (401, "(401)"), ("hang", "does not answer")])
+def test_why_there_is_no_log_is_said(project: Any, action: Any, says: str) -> None:
+    """A pod that is gone is something else than a server that refuses."""
+    project.environment(text=ENVIRONMENT.replace("[images]", "timeout = 2.0\n\n[images]"))
+    run = submitted(project)
+    project.server.play(run, {"state": "RUNNING"} | details(task("train", "RUNNING", pod_name="p-impl-1")))
+    if action != 400:
+        project.server.fault("GET", "/log", action)
+    status, _, err = project.ask("runs", "logs", run, *HERE)
+    assert (status, says in err) == (1, True)
+    assert "kubectl logs --namespace kubeflow p-impl-1 --container main" in err
+
+
+def test_an_environment_that_is_empty_is_not_one_that_is_left_out(project: Any) -> None:
+    """A script's variable that nobody set must not ask for the pipeline of one machine."""
+    for words in (("compile", DIGITS), ("runs",), ("submit", DIGITS)):
+        status, out, err = project.ask(*words, "--environment", "")
+        assert (status, out, "it is empty" in err) == (2, "", True)
+
+
+def test_a_file_that_cannot_be_written_is_an_error_of_the_option(project: Any) -> None:
+    """Not of the state folder, which has no part in it."""
+    Path("file").write_text("")
+    status, _, err = project.ask("compile", DIGITS, *HERE, "-o", "file/out.yaml")
+    assert (status, "Name another file with -o." in err) == (2, True)
 
 
 def test_compiling_without_an_environment_is_as_before(project: Any) -> None:

@@ -27,8 +27,9 @@ from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes_pb
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-Action = int | Literal["hang", "drop", "html"]
-"""What to do wrong, once: answer with this status, never answer, close the connection, answer with a login page."""
+Action = int | Literal["hang", "drop", "lose", "html"]
+"""What to do wrong, once: answer with this status, never answer, close the connection, do what is asked and then close
+the connection, answer with a login page."""
 
 CRON_FIELD = re.compile(r"^(\?|\*|[0-9A-Za-z]+(-[0-9A-Za-z]+)?)(/\d+)?(,(\?|\*|[0-9A-Za-z]+(-[0-9A-Za-z]+)?)(/\d+)?)*$")
 CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 500: 13, 503: 14}
@@ -47,6 +48,8 @@ class Api:
         self.multi_user = False
         self.version = "2.17.0"
         """What it says of itself; it refuses what that version would."""
+        self.store: Literal["database", "kubernetes"] = "database"
+        """Where it keeps pipelines: names of Kubernetes objects are of few letters."""
         self.token: str | None = None
         self.cookie: str | None = None
         self.pipelines: dict[str, dict[str, Any]] = {}
@@ -104,6 +107,7 @@ class Api:
         name = body.get("name") or body.get("display_name")
         if not name:
             raise Refused(400, "pipeline name cannot be empty")
+        self._name(name, "Pipeline", 128)
         if any(one["name"] == name for one in self.pipelines.values()):
             raise Refused(409, f"Failed to create a pipeline: already exist pipeline with the name {name}")
         made = {**body, "name": name, "display_name": body.get("display_name") or name, "pipeline_id": self._id()}
@@ -120,11 +124,11 @@ class Api:
     def create_version(self, query: dict[str, str], text: str) -> dict[str, Any]:
         pipeline = self._of(self.pipelines, query.get("pipelineid", ""), "pipeline")["pipeline_id"]
         name = query.get("name") or "unnamed"
+        self._name(name, "PipelineVersion", 127)
         if any(one["pipeline_id"] == pipeline and one["name"] == name for one in self.versions.values()):
             raise Refused(409, f"Failed to create a pipeline version: already exist version with the name {name}")
         spec = parsed(text)
-        age = tuple(int(number) for number in self.version.split("."))
-        if age < (2, 15, 2) or (age < (2, 17, 0) and "literals:" in text):
+        if self._age < (2, 15, 2) or (self._age < (2, 17, 0) and "literals:" in text):
             raise Refused(400, 'Failed to parse the pipeline spec: unknown field "literals"')
         made = {
             "pipeline_id": pipeline,
@@ -143,6 +147,8 @@ class Api:
         self._namespace(body.get("namespace"))
         if not body.get("display_name"):
             raise Refused(400, "experiment's name cannot be empty")
+        if len(body["display_name"].encode()) > 128:
+            raise Refused(400, "Experiment.Name length cannot exceed 128")
         if any(one["display_name"] == body["display_name"] for one in self.experiments.values()):
             raise Refused(409, f"Failed to create experiment {body['display_name']}: already exists")
         made = {**body, "experiment_id": self._id(), "created_at": self._now(), "storage_state": "AVAILABLE"}
@@ -243,7 +249,19 @@ class Api:
         if not self.multi_user and namespace:
             raise Refused(400, "In single-user mode, the namespace must be empty")
 
+    def _name(self, name: str, kind: str, longest: int) -> None:
+        if len(name.encode()) > longest:
+            raise Refused(400, f"{kind}.Name length cannot exceed {longest}")
+        if self.store == "kubernetes" and not re.fullmatch(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", name):
+            raise Refused(400, f"{kind}.pipelines.kubeflow.org {name!r} is invalid: a lowercase RFC 1123 subdomain")
+
     def _version(self, reference: dict[str, Any] | None) -> dict[str, Any]:
+        found = self._found_version(reference)
+        if self._age < (2, 17, 0) and "securityContext" in self.texts[found["pipeline_version_id"]]:
+            raise Refused(400, 'failed to unmarshal kubernetes spec: unknown field "securityContext"')
+        return found
+
+    def _found_version(self, reference: dict[str, Any] | None) -> dict[str, Any]:
         if not reference or not reference.get("pipeline_id"):
             raise Refused(400, "a pipeline is required")
         self._of(self.pipelines, reference["pipeline_id"], "pipeline")
@@ -277,6 +295,10 @@ class Api:
         if key not in held:
             raise Refused(404, f"{what} {key} not found")
         return held[key]
+
+    @property
+    def _age(self) -> tuple[int, ...]:
+        return tuple(int(number) for number in self.version.split("."))
 
     def _id(self) -> str:
         return f"00000000-0000-4000-8000-{next(self._ids):012d}"
@@ -336,6 +358,7 @@ Route = tuple[str, str, Callable[..., Any]]
 class Handler(BaseHTTPRequestHandler):
     api: Api
     protocol_version = "HTTP/1.1"
+    loses = False
     disable_nagle_algorithm = True  # an answer is two writes, which would wait 40 ms for each other
 
     def do_GET(self) -> None:
@@ -369,7 +392,7 @@ class Handler(BaseHTTPRequestHandler):
             return api.page(own, "pipeline_versions", query)
 
         return [
-            ("GET", r"healthz", lambda: {"multi_user": api.multi_user, "pipeline_store": "database"}),
+            ("GET", r"healthz", lambda: {"multi_user": api.multi_user, "pipeline_store": api.store}),
             ("POST", r"pipelines", lambda: api.create_pipeline(self.body("V2beta1Pipeline"))),
             ("POST", r"pipelines/upload_version", lambda: api.create_version(query, self.upload())),
             ("GET", r"pipelines/names/([^/]+)", lambda name: api.pipeline_named(name, query.get("namespace"))),
@@ -401,6 +424,7 @@ class Handler(BaseHTTPRequestHandler):
         elif isinstance(action, int):
             self.refuse(action, "an error on order")
         else:
+            self.loses = action == "lose"
             try:
                 with self.api._lock:
                     self._answer(unquote(address.path))
@@ -448,6 +472,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send(status, json.dumps(answer).encode(), "application/json")
 
     def send(self, status: int, content: bytes, kind: str) -> None:
+        if self.loses:
+            self.hang_up()
+            return
         with suppress(OSError):
             self.send_response(status)
             if 300 <= status < 400:

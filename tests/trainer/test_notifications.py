@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from trainer import notifications
+from trainer import channels, notifications
 from trainer.errors import RecipeError
 from trainer.record import Outcome
 from trainer.report import report
@@ -51,6 +58,8 @@ class Hook:
 
     def __init__(self) -> None:
         hook = self
+        self.promised = 0
+        """Bytes that it says its answer has, and never sends."""
         self.received: list[Any] = []
         self.answers: list[int] = []
 
@@ -59,7 +68,7 @@ class Hook:
                 content = self.rfile.read(int(self.headers["Content-Length"]))
                 hook.received.append((self.path, json.loads(content)))
                 self.send_response(hook.answers.pop(0) if hook.answers else 200)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(hook.promised))
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
@@ -143,6 +152,32 @@ def test_a_server_in_trouble_is_tried_again_and_harms_nothing(
     assert "secret-path" not in printed
 
 
+LETTER = '[[email]]\nserver = "{server}"\nfrom = "a@b"\nto = ["c@d"]\n'
+
+
+def test_an_answer_that_never_ends_is_not_waited_for(state: State, hook: Hook) -> None:
+    """Its first line says all there is to know."""
+    configured(state, '[[webhook]]\nurl = "env:HOOK"\ntimeout = 0.3\n')
+    hook.promised = 1
+    assert notifications.tell(state, outcome()) == ["webhook 1"]
+    assert len(hook.received) == 1
+
+
+def test_what_will_keep_people_from_being_told_is_known_before(state: State, hook: Hook) -> None:
+    """A file that makes no sense, and what the environment lacks."""
+    assert notifications.problems(state) == []
+    configured(state, '[[webhook]]\nurl = "env:HOOK"\n')
+    assert notifications.problems(state) == []
+    login = 'user = "env:NO_USER"\npassword = "env:NO_PASSWORD"\n'
+    configured(state, LETTER.format(server="127.0.0.1:9") + login)
+    found = notifications.problems(state)
+    assert [line.split(",")[0] for line in found] == [
+        f"{notifications.FILE} names env:{name}" for name in ("NO_PASSWORD", "NO_USER")
+    ]
+    configured(state, "[[webhok]]\n")
+    assert "Did you mean 'webhook'?" in notifications.problems(state)[0]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -152,8 +187,23 @@ def test_a_server_in_trouble_is_tried_again_and_harms_nothing(
         ('[[webhook]]\nurl = "env:HOOK"\nonn = []\n', "Did you mean 'on'?"),
         ('[[webhook]]\nurl = "env:HOOK"\non = ["promotd"]\n', "promotd"),
         ("[[webhook]\n", "is not valid TOML"),
-        ('[[email]]\nserver = "127.0.0.1:smtp"\nfrom = "a@b"\nto = ["c@d"]\n', "127.0.0.1:smtp: its port"),
-        ('webhook = "http://127.0.0.1:9/secret-path"\n', "webhook: Input should be"),
+        ('webhook = "http://127.0.0.1:9/secret-path"\n', "webhook: begins with [[webhook]]"),
+        ('[webhook]\nurl = "http://127.0.0.1:9/secret-path"\n', "webhook: begins with [[webhook]]"),
+        (
+            '[[webhook]]\nurl = "env:HOOK"\non = "failed"\n',
+            "webhook 1.on: received 'failed'. Write a list: ['failed'].",
+        ),
+        (LETTER.format(server="127.0.0.1:smtp"), "email 1.server: write it as host:port"),
+        (LETTER.format(server="smtp://127.0.0.1:9"), "email 1.server: write it as host:port"),
+        (LETTER.format(server=""), "email 1.server: write it as host:port"),
+        (LETTER.format(server="me:secret-path@127.0.0.1"), "email 1.server: write it as host:port"),
+        (LETTER.format(server="127.0.0.1:9") + 'user = "me"\n', "email 1: user and password belong together"),
+        (
+            LETTER.format(server="127.0.0.1:9") + 'user = "env:NOT_SET"\npassword = "x"\n',
+            "the environment has no NOT_SET.",
+        ),
+        (LETTER.format(server="127.0.0.1:9").replace("from", "form"), "Did you mean 'from'?"),
+        (LETTER.format(server="127.0.0.1:9").replace('["c@d"]', '"c@d"'), "email 1.to: received 'c@d'. Write a list"),
         ('[[email]]\nserver = "127.0.0.1:9"\nfrom = "a@b"\nto = ["c@d"]\n', "127.0.0.1:9: ConnectionRefusedError."),
     ],
 )
@@ -217,6 +267,20 @@ to = ["a@b.c", "d@e.f"]
 """
 
 
+@contextmanager
+def mail_server(handler: Any, **more: Any) -> Iterator[int]:
+    """Its port on this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    controller = Controller(handler, hostname="127.0.0.1", port=port, **more)
+    controller.start()
+    try:
+        yield port
+    finally:
+        controller.stop()
+
+
 @pytest.mark.parametrize(("password", "told"), [(None, 1), ("hush", 1), ("wrong", 0)])
 def test_a_letter_reaches_the_mail_server(
     state: State, password: str | None, told: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -225,17 +289,10 @@ def test_a_letter_reaches_the_mail_server(
     post = Post()
     auth = {"authenticator": let_in, "auth_required": True, "auth_require_tls": False} if password else {}
     monkeypatch.setenv("SMTP_PASSWORD", password or "")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    controller = Controller(post, hostname="127.0.0.1", port=port, **auth)
-    controller.start()
-    try:
+    with mail_server(post, **auth) as port:
         login = 'user = "me"\npassword = "env:SMTP_PASSWORD"\n' if password else ""
         configured(state, EMAIL.format(port=port) + login)
         assert len(notifications.tell(state, outcome("failed", remedy="Mend it."))) == told
-    finally:
-        controller.stop()
     printed = capsys.readouterr().out
     if not told:
         assert "took neither user nor password" in printed
@@ -243,9 +300,114 @@ def test_a_letter_reaches_the_mail_server(
         return
     (letter,) = post.letters
     assert letter.rcpt_tos == ["a@b.c", "d@e.f"]
-    read = message_from_bytes(bytes(letter.content or b""), policy=policy.default)
+    assert isinstance(letter.content, bytes)
+    read = message_from_bytes(letter.content, policy=policy.default)
+    assert read["Date"]
+    assert read["Message-ID"].endswith("@example.org>")
     assert read["Subject"] == "[inception] digits version 7: failed, accuracy 0.9800"
     assert "é.\nMend it.\nChampion: version 7.\nRun card: runs/k/card.html" in read.get_content().replace("\r\n", "\n")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of this machine's own, with its key in the same file."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    words = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = tmp_path_factory.mktemp("certificate") / "own.pem"
+    path.write_bytes(words + made.public_bytes(pem))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("security", "server", "trusted", "says"),
+    [
+        ("starttls", "starttls", True, None),
+        ("tls", "tls", True, None),
+        ("starttls", "starttls", False, "certificate verify failed"),
+        ("tls", "tls", False, "certificate verify failed"),
+        ("starttls", "none", True, "See `security`."),
+    ],
+)
+def test_letter_and_password_travel_under_a_certificate(
+    security: str, server: str, trusted: bool, says: str | None, state: State, certificate: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Of an authority that the system trusts; a server that is not it, or has none, gets neither."""
+    post, own = Post(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    own.load_cert_chain(certificate)
+    kinds: dict[str, dict[str, Any]] = {
+        "starttls": {"tls_context": own, "require_starttls": True},
+        "tls": {"ssl_context": own},
+        "none": {},
+    }
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate) if trusted else "/dev/null")
+    monkeypatch.setenv("SMTP_PASSWORD", "hush")
+    with mail_server(post, authenticator=let_in, **kinds[server]) as port:
+        text = EMAIL.format(port=port).replace('"none"', f'"{security}"')
+        configured(state, text + 'user = "me"\npassword = "env:SMTP_PASSWORD"\n')
+        # `tls` from the first byte on is nothing that aiosmtpd takes for encrypted when it is asked for AUTH.
+        if server == "tls":
+            configured(state, text)
+        assert notifications.tell(state, outcome()) == ([] if says else ["e-mail 1"])
+    assert len(post.letters) == (0 if says else 1)
+    assert (says or "") in capsys.readouterr().out
+
+
+def test_a_webhook_behind_a_certificate_that_nobody_knows_is_named(
+    state: State, hook: Hook, certificate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the variable that makes it known; another try would meet the same."""
+    own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    own.load_cert_chain(certificate)
+    hook.server.socket = own.wrap_socket(hook.server.socket, server_side=True)
+    configured(state, f'[[webhook]]\nurl = "{hook.address.replace("http:", "https:")}"\n')
+    assert notifications.tell(state, outcome()) == []
+    printed = capsys.readouterr().out
+    assert "certificate is not trusted; REQUESTS_CA_BUNDLE" in printed
+    assert "secret-path" not in printed
+
+
+def test_a_letter_that_was_taken_is_not_sent_twice(state: State) -> None:
+    """Whatever the server says to the goodbye."""
+
+    class Rude(Post):
+        async def handle_QUIT(self, *_: Any) -> str:  # noqa: N802
+            return "421 go away"
+
+    post = Rude()
+    with mail_server(post) as port:
+        configured(state, EMAIL.format(port=port))
+        assert notifications.tell(state, outcome()) == ["e-mail 1"]
+    assert len(post.letters) == 1
+
+
+def test_who_was_refused_is_noted(state: State, capsys: pytest.CaptureFixture[str]) -> None:
+    """One address that the server does not know takes nothing from the others."""
+
+    class Choosy(Post):
+        async def handle_RCPT(self, server: Any, session: Any, envelope: Envelope, to: str, options: Any) -> str:  # noqa: N802
+            if to.startswith("d@"):
+                return "550 unknown"
+            envelope.rcpt_tos.append(to)
+            return "250 OK"
+
+    with mail_server(Choosy()) as port:
+        configured(state, EMAIL.format(port=port))
+        assert notifications.tell(state, outcome()) == ["e-mail 1"]
+    assert "took the letter, but not for d@e.f" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -254,4 +416,4 @@ def test_a_letter_reaches_the_mail_server(
 )
 def test_the_subject_cannot_be_misread(result: str, words: str) -> None:
     """Of a challenger that did not win it is not said that it was kept."""
-    assert notifications.subject(outcome(result)) == f"digits version 7: {words}, accuracy 0.9800"
+    assert channels.subject(outcome(result)) == f"digits version 7: {words}, accuracy 0.9800"
