@@ -27,6 +27,8 @@ class Engine:
         self.pushed: list[str] = []
         self.push_error: str | None = None
         """What the registry says of a push; an engine reports it in the middle of a good answer."""
+        self.dies_at: str | None = None
+        """The kind of image in whose push the engine breaks off."""
 
     def has(self, tag: str, version: str = "1.2.3", commit: str = COMMIT) -> str:
         """Give it an image. Returns its id."""
@@ -76,6 +78,8 @@ def _handler(engine: Engine) -> type[BaseHTTPRequestHandler]:
                 return self.answer({"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10.24"})
             if path == "/_ping":
                 return self.answer("OK")
+            if path == "/info":
+                return self.answer({"Runtimes": {"runc": {}}})
             if path == "/images/json":
                 return self.answer(list(engine.images.values()))
             found = re.match(r"^/images/(.+)/json$", path)
@@ -96,21 +100,26 @@ def _handler(engine: Engine) -> type[BaseHTTPRequestHandler]:
             engine.pushed.append(f"{repository}:{query['tag']}")
             if engine.push_error is not None:
                 return self.stream({"errorDetail": {"message": engine.push_error}, "error": engine.push_error})
+            if engine.dies_at is not None and repository.endswith(f"-{engine.dies_at}"):
+                return self.stream({"status": "Pushing"}, ends=False)
             aux = {"Tag": query["tag"], "Digest": engine.digest(repository)}
             return self.stream({"status": "Pushed"}, {"progressDetail": {}, "aux": aux})
 
         def asked(self) -> str:
             return re.sub(r"^/v\d+\.\d+", "", urlsplit(self.path).path)
 
-        def stream(self, *lines: dict[str, Any]) -> None:
-            """One line after the other, as they come about."""
+        def stream(self, *lines: dict[str, Any], ends: bool = True) -> None:
+            """One line after the other, as they come about; a connection that is closed before the end, on order."""
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             for line in [json.dumps(line).encode() + b"\r\n" for line in lines]:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
-            self.wfile.write(b"0\r\n\r\n")
+            if ends:
+                self.wfile.write(b"0\r\n\r\n")
+            else:
+                self.close_connection = True
 
         def answer(self, content: Any, status: int = 200) -> None:
             body = (content if isinstance(content, str) else json.dumps(content)).encode()
