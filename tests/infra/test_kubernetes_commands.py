@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,19 @@ def test_a_command_that_kubectl_does_not_know_is_noticed(manifests: Any, tmp_pat
     """A misspelt option fails."""
     with pytest.raises(AssertionError, match="unknown flag"):
         made(manifests, ["kubectl create secret generic x --namespase inception"], tmp_path)
+
+
+def test_the_document_sets_what_the_component_sets() -> None:
+    """The command for a pipeline server that is there already says the same as infra/kubernetes/kubeflow."""
+    text = re.sub(r" *\\\n *", " ", (ROOT / "docs" / "kubernetes.md").read_text())
+    [line] = re.findall(r"\$ (kubectl set env .*)", text)
+    words = shlex.split(line)
+    said = dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
+    component = yaml.safe_load((ROOT / "infra" / "kubernetes" / "kubeflow" / "kustomization.yaml").read_text())
+    [patch] = (yaml.safe_load(one["patch"]) for one in component["patches"])
+    [container] = patch["spec"]["template"]["spec"]["containers"]
+    assert said == {one["name"]: one["value"] for one in container["env"]}
+    assert {f"deployment/{patch['metadata']['name']}", container["name"]} <= {*words}
 
 
 APPLIED = re.compile(r"kubectl (?:apply|diff|delete|kustomize) (?:-k )?(infra/\S+)")

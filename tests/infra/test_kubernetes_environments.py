@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -76,13 +77,31 @@ def test_an_environment_keeps_its_things_where_the_overlay_does(manifests: Any, 
     assert own["environment"] == environment.name
     assert environment.store.ledgers == own["ledgers"]
     assert environment.store.pipeline_root == own["pipeline-root"]
-    work = own["backups"].removesuffix("/backups")
+    work = own["pipeline-root"].removesuffix("/kfp")
     assert environment.store.state == f"{work}/state"
     rendered = manifests.rendered_text(manifests.OVERLAYS / overlay)
     registries = set(re.findall(r"image: (\S+)/inception-\w+[:@]", rendered))
     assert registries == {environment.images.registry}
     assert environment.images.cpu is not None
     assert environment.images.cpu.startswith(f"{environment.images.registry}/inception-cpu")
+
+
+def test_backups_are_out_of_the_steps_reach(manifests: Any, overlay: str) -> None:
+    """They have a bucket of their own, which no step is told of."""
+    environment, own = environment_of(overlay), values(manifests, overlay)
+    buckets = {address.split("/")[2] for address in environment.addresses.values() if address.startswith("gs://")}
+    assert own["backups"].split("/")[2] not in buckets | {own["models"].split("/")[2]}
+
+
+def test_the_job_finds_the_digests_that_were_pushed(manifests: Any, prod: Objects, tmp_path: Path) -> None:
+    """Where an environment reads its images' digests from a file, that file is mounted beside it."""
+    data = manifests.named(prod, "ConfigMap", "inception-environments")["data"]
+    data["prod.toml"] = re.sub(r'(?m)^# (digests = "prod.images.json")', r"\1", data["prod.toml"])
+    address = f"registry.example.com/inception-cpu@sha256:{7:064}"
+    data["prod.images.json"] = json.dumps({"light": address, "cpu": address, "gpu": address, "mlflow": address})
+    pod = manifests.named(prod, "CronJob", "inception-schedules")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    configs = manifests.laid_out(prod, pod, tmp_path)
+    assert environments.load(str(configs / "environments" / "prod.toml")).images.gpu == address
 
 
 def test_restricted_pods_are_asked_for(overlay: str) -> None:
@@ -194,7 +213,7 @@ def test_all_recipes_and_environments_travel(manifests: Any, prod: Objects) -> N
     """configs/kustomization.yaml leaves no recipe and no environment out, and Kubernetes can store the maps."""
     for name, files in {
         "inception-recipes": ROOT.glob("configs/*.toml"),
-        "inception-environments": ROOT.glob("configs/environments/*.toml"),
+        "inception-environments": ROOT.glob("configs/environments/*.*"),
     }.items():
         data = manifests.named(prod, "ConfigMap", name)["data"]
         assert data == {file.name: file.read_text() for file in files}

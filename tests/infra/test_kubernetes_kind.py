@@ -42,6 +42,7 @@ RULES = (
     "rights_are_least",
     "quota_is_enough",
     "ranges_leave_steps_alone",
+    "priorities_fetch_machines",
 )
 """All rules but one: the namespace kubeflow is Kubeflow's own."""
 

@@ -210,7 +210,9 @@ BREACHES: dict[str, list[Callable[[Objects], Any]]] = {
             {"ephemeral-storage": "1Gi"}
         ),
         lambda objects: first(objects, "LimitRange")["spec"]["limits"][0].pop("default"),
+        lambda objects: first(objects, "LimitRange")["spec"]["limits"][0]["max"].update({"nvidia.com/gpu": "8"}),
     ],
+    "priorities_fetch_machines": [lambda objects: first(objects, "PriorityClass").update(value=-100)],
 }
 """For each rule of tests/support/manifests.py: ways to break it, each of which it must notice."""
 
@@ -328,6 +330,24 @@ def test_the_image_of_mlflow_knows_its_commands(
     assert sorted(words[0] for words in called) == ["backup", "client", "migrate", "ready", "serve"]
     for command, *arguments in called:
         assert main.commands[command].make_context(command, arguments)
+
+
+def test_mlflow_takes_the_addresses_that_it_is_given(
+    manifests: Any, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Server and backup accept their artifacts' address: a folder of a bucket, not its root."""
+    monkeypatch.syspath_prepend(str(manifests.ROOT / "infra" / "mlflow"))
+    settings = importlib.import_module("inception_mlflow.settings")
+    given = {
+        who: variable["value"]
+        for who, one in manifests.containers(objects)
+        for variable in one.get("env", [])
+        if variable["name"] == settings.ARTIFACTS
+    }
+    assert len(given) == 2
+    [address] = {*given.values()}
+    monkeypatch.setenv(settings.ARTIFACTS, address)
+    assert settings.artifacts() == address
 
 
 def test_the_command_knows_what_the_job_of_the_schedules_says(manifests: Any, objects: Objects, overlay: str) -> None:

@@ -70,8 +70,9 @@ def test_everybody_may_ask_for_names(
     policies: Any, objects: Objects, places: dict[str, Any], source: str, protocol: str
 ) -> None:
     """Names are resolved by the cluster's server, by the cache on the node, or by Cloud DNS; nowhere else."""
-    server = policies.Place("kube-system", {"k8s-app": "kube-dns"})
-    assert policies.allowed(objects, places[source], server, 53, protocol)
+    for name in ("kube-dns", "node-local-dns"):
+        server = policies.Place("kube-system", {"k8s-app": name})
+        assert policies.allowed(objects, places[source], server, 53, protocol)
     assert policies.allowed(objects, places[source], places[DNS], 53, protocol)
     assert policies.allowed(objects, places[source], places[METADATA_V2], 53, protocol)
     assert not policies.allowed(objects, places[source], places[INTERNET], 53, protocol)

@@ -16,7 +16,9 @@ import hcl2
 import pytest
 import yaml
 
+from pipelines import environments
 from pipelines.environments import Environment
+from pipelines.environments.names import amount
 
 ROOT = Path(__file__).resolve().parents[2]
 TERRAFORM = ROOT / "infra" / "terraform"
@@ -220,6 +222,17 @@ def test_a_gpu_waits_for_nobody(environment: str) -> None:
     assert found["gpu"]["minimum"] == 0
     assert found["gpu"]["spot"] is True
     assert [name for name, pool in found.items() if "gpu" in pool] == ["gpu"]
+
+
+@pytest.mark.parametrize("environment", [path.name for path in ENVIRONMENTS])
+def test_a_steps_folder_fits_onto_its_disk(environment: str) -> None:
+    """The state folder that a step may fill is no larger than what GKE leaves of the disks of both pools for steps."""
+    size = environments.load(str(ROOT / "configs" / "environments" / f"{environment}.toml")).state.size
+    assert size is not None
+    for name in ("steps", "gpu"):
+        disk = pools(environment)[name].get("disk_gigabytes", 100)
+        kept = min(disk / 2, 6 + 0.35 * disk, 100) + disk / 10  # for the system, and below that pods are evicted
+        assert float(amount(size)) <= (disk - kept) * 1e9
 
 
 def keys(folder: Path, output: str) -> set[str]:

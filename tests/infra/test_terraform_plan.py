@@ -191,6 +191,7 @@ def test_no_secret_is_kept(plan: Planned) -> None:
         ("work", False, 7, [("age", 90)]),
         ("models", True, 90, [("days_since_noncurrent_time", 90)]),
         ("ledgers", True, 90, []),
+        ("backups", True, 30, [("age", 180), ("days_since_noncurrent_time", 30)]),
     ],
 )
 def test_a_bucket_keeps_what_it_should(
@@ -202,6 +203,10 @@ def test_a_bucket_keeps_what_it_should(
     assert found["soft_delete_policy"][0]["retention_duration_seconds"] == soft_delete_days * 86400
     rules = [rule for rule in found["lifecycle_rule"] if rule["action"][0]["type"] == "Delete"]
     assert [(key, rule["condition"][0][key]) for rule, (key, _) in zip(rules, deleted, strict=True)] == deleted
+    # Old versions go by days of their own.
+    assert [rule["condition"][0]["with_state"] for rule in rules] == [
+        "LIVE" if key == "age" else "ARCHIVED" for key, _ in deleted
+    ]
 
 
 def test_rights_are_the_least(plan: Planned) -> None:
@@ -220,7 +225,8 @@ def test_rights_are_the_least(plan: Planned) -> None:
         ("inception-steps", "objectUser", "ledgers"),
         ("inception-mlflow", "objectUser", "models"),
         ("inception-mlflow", "objectViewer", "ledgers"),
-        ("inception-mlflow", "objectUser", "work"),
+        ("inception-mlflow", "objectCreator", "backups"),
+        ("inception-mlflow", "objectViewer", "backups"),
         ("ml-pipeline-ui", "objectViewer", "work"),
     }
     nodes = plan.state["module.cluster.google_project_iam_member.nodes"]
@@ -232,14 +238,15 @@ def test_rights_are_the_least(plan: Planned) -> None:
     assert not [address for address in plan.resources if "_iam_binding." in address or "_iam_policy." in address]
 
 
-def test_mlflow_has_one_folder_of_what_runs_leave(plan: Planned) -> None:
-    """In the bucket of runs the server's account reaches the backups, and nothing that steps put there."""
-    address = 'module.buckets.google_storage_bucket_iam_member.this["mlflow-writes-backups"]'
-    expression = plan.state[address]["condition"][0]["expression"]
-    assert "-inception-work/objects/backups/" in expression
-    assert [one for name, one in plan.state.items() if "bucket_iam_member" in name and one["condition"]] == [
-        plan.state[address]
-    ]
+def test_nobody_can_change_a_backup(plan: Planned) -> None:
+    """What the server's account has written it can read, not overwrite or delete; steps cannot even read it."""
+    roles = {
+        one["role"]
+        for address, one in plan.state.items()
+        if ".google_storage_bucket_iam_member." in address and one["bucket"].endswith("-inception-backups")
+    }
+    # Of Google's roles for objects, these two have no storage.objects.delete, which overwriting asks for too.
+    assert roles == {"roles/storage.objectCreator", "roles/storage.objectViewer"}
 
 
 def test_a_google_account_is_that_of_the_kubernetes_account_of_its_name(plan: Planned) -> None:

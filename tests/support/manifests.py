@@ -119,6 +119,8 @@ def laid_out(objects: Objects, pod: Object, folder: Path) -> Path:
         data = named(objects, "ConfigMap", source["configMap"]["name"])["data"]
         paths = {one["key"]: one["path"] for one in source["configMap"].get("items", [])} or {key: key for key in data}
         for key, path in paths.items():
+            if key not in data and source["configMap"].get("optional"):
+                continue
             file = folder / "configs" / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(data[key])
@@ -297,6 +299,8 @@ def _missing_keys(source: Object, objects: Objects, namespace: str) -> Iterator[
     if source["name"] not in _names(objects, "ConfigMap", namespace):
         yield f"config map {source['name']}"
         return
+    if source.get("optional"):
+        return
     data = named(objects, "ConfigMap", source["name"])["data"]
     yield from (f"key {one['key']} of {source['name']}" for one in source.get("items", []) if one["key"] not in data)
 
@@ -350,10 +354,21 @@ def quota_is_enough(objects: Objects) -> list[str]:
 
 
 def ranges_leave_steps_alone(objects: Objects) -> list[str]:
-    """No default limit but of memory: a step that asks for more processors, or fills a larger folder, would suffer."""
+    """No default limit but of memory: a step that asks for more processors, or fills a larger folder, would suffer.
+
+    A maximum that has no default is one, says Kubernetes: with a maximum of GPUs every container would ask for them.
+    """
     limits = [limit for one in of(objects, "LimitRange") for limit in one["spec"]["limits"]]
-    wrong = [one for one in limits if one.get("default", {}).keys() != {"memory"}]
+    wrong = [
+        one for one in limits if one.get("default", {}).keys() != {"memory"} or not one["max"].keys() <= {"memory"}
+    ]
     return [f"LimitRange: {one}" for one in wrong] if limits else ["no limit range"]
+
+
+def priorities_fetch_machines(objects: Objects) -> list[str]:
+    """A pool of no nodes grows for steps: the autoscaler leaves what is below -10 alone."""
+    classes = of(objects, "PriorityClass")
+    return [f"PriorityClass {one['metadata']['name']}: {one['value']}" for one in classes if one["value"] < -10]
 
 
 RULES: dict[str, Callable[[Objects], list[str]]] = {
@@ -370,5 +385,6 @@ RULES: dict[str, Callable[[Objects], list[str]]] = {
         namespaces_are_restricted,
         quota_is_enough,
         ranges_leave_steps_alone,
+        priorities_fetch_machines,
     )
 }

@@ -12,7 +12,10 @@ Objects = list[Object]
 
 RUN = {"workflows.argoproj.io/workflow": "retrain-x"}
 """Argo's label of every pod of a run: drivers and steps."""
-ELSEWHERE = {"kube-system": [{"k8s-app": "kube-dns"}], "kubeflow": [{"app": "ml-pipeline"}, {"app": "seaweedfs"}]}
+ELSEWHERE = {
+    "kube-system": [{"k8s-app": "kube-dns"}, {"k8s-app": "node-local-dns"}],
+    "kubeflow": [{"app": "ml-pipeline"}, {"app": "seaweedfs"}],
+}
 """Pods of other namespaces that policies may name."""
 
 

@@ -19,7 +19,8 @@ module "installation" {
 
   pools = {
     system = { machine = "e2-standard-4", minimum = 2, maximum = 6, spot = false }
-    steps  = { machine = "e2-standard-8", minimum = 0, maximum = 4, spot = false }
+    # The disks hold a step's state folder: [state] size of configs/environments/prod.toml, beside what GKE keeps for itself.
+    steps = { machine = "e2-standard-8", minimum = 0, maximum = 4, spot = false, disk_gigabytes = 400 }
     # Training goes on from its last checkpoint, so its machine may be taken away. Not every zone has every GPU.
     gpu = {
       machine        = "g2-standard-12"
@@ -27,7 +28,7 @@ module "installation" {
       minimum        = 0
       maximum        = 4
       spot           = true
-      disk_gigabytes = 200
+      disk_gigabytes = 400
       gpu            = { type = "nvidia-l4", count = 1 }
     }
   }

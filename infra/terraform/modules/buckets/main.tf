@@ -35,8 +35,10 @@ resource "google_storage_bucket" "this" {
       action {
         type = "Delete"
       }
+      # Where old versions are kept, it becomes one of them, with days of its own; else it is gone.
       condition {
-        age = lifecycle_rule.value
+        age        = lifecycle_rule.value
+        with_state = "LIVE"
       }
     }
   }
@@ -62,17 +64,4 @@ resource "google_storage_bucket_iam_member" "this" {
   bucket = google_storage_bucket.this[each.value.bucket].name
   role   = each.value.role
   member = each.value.member
-
-  # Listing names is a right on the bucket itself, so that the folder's owner can see what is there.
-  dynamic "condition" {
-    for_each = each.value.folder[*]
-
-    content {
-      title      = "folder-${condition.value}"
-      expression = <<-EOT
-        resource.name == "projects/_/buckets/${google_storage_bucket.this[each.value.bucket].name}" ||
-        resource.name.startsWith("projects/_/buckets/${google_storage_bucket.this[each.value.bucket].name}/objects/${condition.value}/")
-      EOT
-    }
-  }
 }

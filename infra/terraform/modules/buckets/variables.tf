@@ -38,12 +38,11 @@ variable "buckets" {
 }
 
 variable "grants" {
-  description = "Who may do what with a bucket's objects, or with those of one folder of it. The keys only tell them apart."
+  description = "Who may do what with a bucket's objects. The keys only tell them apart."
   type = map(object({
     bucket = string
     role   = string
     member = string
-    folder = optional(string)
   }))
 
   validation {
@@ -52,9 +51,11 @@ variable "grants" {
   }
   validation {
     condition = alltrue([
-      for one in var.grants : contains(["roles/storage.objectViewer", "roles/storage.objectUser"], one.role)
+      for one in var.grants : contains([
+        "roles/storage.objectViewer", "roles/storage.objectCreator", "roles/storage.objectUser"
+      ], one.role)
     ])
-    error_message = "Reading (roles/storage.objectViewer) and writing (roles/storage.objectUser) are enough."
+    error_message = "Reading (roles/storage.objectViewer), adding (roles/storage.objectCreator) and writing (roles/storage.objectUser) are enough."
   }
   validation {
     condition     = alltrue([for one in var.grants : !contains(["allUsers", "allAuthenticatedUsers"], one.member)])

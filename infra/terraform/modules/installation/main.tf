@@ -90,15 +90,18 @@ module "buckets" {
     # Who was champion when. A ledger is overwritten at every promotion, so no retention policy may forbid that: every
     # version stays instead, for ever.
     ledgers = { versioned = true, soft_delete_days = 90 }
+    # What MLflow is put back from when all else is lost: nobody who runs something here can change or delete one.
+    backups = { versioned = true, soft_delete_days = 30, delete_after_days = 180, delete_old_versions_after_days = 30 }
   }
   grants = {
-    steps-read-data       = { bucket = "data", role = "roles/storage.objectViewer", member = module.identities.members["inception-steps"] }
-    steps-use-work        = { bucket = "work", role = "roles/storage.objectUser", member = module.identities.members["inception-steps"] }
-    steps-use-ledgers     = { bucket = "ledgers", role = "roles/storage.objectUser", member = module.identities.members["inception-steps"] }
-    mlflow-uses-models    = { bucket = "models", role = "roles/storage.objectUser", member = module.identities.members["inception-mlflow"] }
-    mlflow-reads-ledgers  = { bucket = "ledgers", role = "roles/storage.objectViewer", member = module.identities.members["inception-mlflow"] }
-    mlflow-writes-backups = { bucket = "work", role = "roles/storage.objectUser", member = module.identities.members["inception-mlflow"], folder = "backups" }
-    pages-read-work       = { bucket = "work", role = "roles/storage.objectViewer", member = "${local.principals}/ns/kubeflow/sa/ml-pipeline-ui" }
+    steps-read-data      = { bucket = "data", role = "roles/storage.objectViewer", member = module.identities.members["inception-steps"] }
+    steps-use-work       = { bucket = "work", role = "roles/storage.objectUser", member = module.identities.members["inception-steps"] }
+    steps-use-ledgers    = { bucket = "ledgers", role = "roles/storage.objectUser", member = module.identities.members["inception-steps"] }
+    mlflow-uses-models   = { bucket = "models", role = "roles/storage.objectUser", member = module.identities.members["inception-mlflow"] }
+    mlflow-reads-ledgers = { bucket = "ledgers", role = "roles/storage.objectViewer", member = module.identities.members["inception-mlflow"] }
+    mlflow-adds-backups  = { bucket = "backups", role = "roles/storage.objectCreator", member = module.identities.members["inception-mlflow"] }
+    mlflow-reads-backups = { bucket = "backups", role = "roles/storage.objectViewer", member = module.identities.members["inception-mlflow"] }
+    pages-read-work      = { bucket = "work", role = "roles/storage.objectViewer", member = "${local.principals}/ns/kubeflow/sa/ml-pipeline-ui" }
   }
 }
 

@@ -17,9 +17,9 @@ output "overlay" {
     environment         = var.environment
     project             = var.project
     google-accounts     = "${var.project}.iam.gserviceaccount.com"
-    models              = module.buckets.addresses["models"]
+    models              = "${module.buckets.addresses["models"]}/mlflow"
     ledgers             = module.buckets.addresses["ledgers"]
-    backups             = "${module.buckets.addresses["work"]}/backups"
+    backups             = module.buckets.addresses["backups"]
     pipeline-root       = "${module.buckets.addresses["work"]}/kfp"
     database-range      = var.ranges.database
     control-plane-range = var.control_plane_range

@@ -14,7 +14,7 @@ run "apply" {
   command = apply
 
   assert {
-    condition     = output.overlay.models == "gs://example-dev-inception-models"
+    condition     = output.overlay.models == "gs://example-dev-inception-models/mlflow"
     error_message = "The overlay is given another bucket of models."
   }
 
