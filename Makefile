@@ -55,7 +55,7 @@ format: $(BIN)/.made-dev ## Mend style and formatting where that can be done by 
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 types: $(BIN)/.made-dev ## Check types.
-	@$(BIN)/mypy
+	@$(BIN)/mypy && MYPYPATH=infra/mlflow $(BIN)/mypy --package inception_mlflow
 
 infra: $(BIN)/.made-dev ## Check the files of Terraform and Kubernetes (needs terraform and kubectl).
 	@for program in terraform kubectl; do \

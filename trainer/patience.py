@@ -21,6 +21,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 
 from trainer.errors import RegistryError, UsageError, without_secrets
 from trainer.events import EVENTS_VARIABLE, note
+from trainer.refusals import refusal
 
 T = TypeVar("T")
 
@@ -69,7 +70,8 @@ def patiently(address: str, deed: Callable[[], T], seconds: float | None = None)
         deed: repeated whole, so it must not mind that an earlier try has done all of it or a part.
         seconds: the patience; the environment's where None. With 0 there is one try.
 
-    Errors: OutOfReach. What the store refuses for good is raised as it came.
+    Errors: OutOfReach; NotAllowed where a server does not let this user do it. What else the store refuses for good is
+    raised as it came.
     """
     limit = patience() if seconds is None else seconds
     started = time.monotonic()
@@ -92,6 +94,8 @@ def patiently(address: str, deed: Callable[[], T], seconds: float | None = None)
         with alone():
             return retrying(deed)
     except Exception as error:
+        if refused := refusal(address, error):
+            raise refused from error
         if not passes(address, error):
             raise
         raise OutOfReach(

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from trainer.errors import RegistryError, UsageError, nearest
+from trainer.errors import RegistryError, UsageError, nearest, without_credentials
 from trainer.lineage import GIT_COMMIT, IMAGE_DIGEST, KFP_RUN_ID
 from trainer.registry.protocol import (
     CHAMPION,
@@ -19,7 +19,6 @@ from trainer.registry.protocol import (
     Registry,
     accuracy_of,
     expect_version,
-    unknown_model,
 )
 
 _REFERENCE = re.compile(r"(?P<name>[^@/\s]+)(?:@(?P<alias>[^@/\s]+)|/(?P<version>[^@/\s]+))?")
@@ -59,7 +58,7 @@ class Found(BaseModel):
     lineage: dict[str, str] = {}
     """What it was made of, and by what, in the order of `LINEAGE`; the recipe is among the tags only."""
     tracking_uri: str | None = None
-    """Of the MLflow store that it is in; None where the registry is none of MLflow's."""
+    """Of the MLflow store that it is in, without user and password; None where the registry is none of MLflow's."""
     tags: dict[str, str]
     created_at: datetime
 
@@ -81,7 +80,7 @@ class Found(BaseModel):
             run_key=tags.get(RUN_KEY_TAG),
             run_id=found.run_id,
             lineage={tag: tags[tag] for tag in LINEAGE if tag in tags},
-            tracking_uri=tracking_uri,
+            tracking_uri=tracking_uri and without_credentials(tracking_uri),
             tags=tags,
             created_at=found.created_at,
         )
@@ -103,9 +102,8 @@ def lookup(registry: Registry, reference: str) -> Found:
     name, version = match["name"], match["version"]
     if version is not None:
         expect_version(version)
-    known = registry.names()
-    if name not in known:
-        raise unknown_model(name, known)
+    if name not in registry.names():
+        registry.versions(name)  # says that there is none, or that a server does not let this user see it
     found = registry.get(name, version or _behind(registry, name, match["alias"] or CHAMPION))
     return Found.of(found, getattr(registry, "uri", None))
 

@@ -7,21 +7,38 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
-from trainer.errors import RegistryError
+from trainer.errors import RegistryError, has_credentials, without_credentials
 from trainer.patience import patiently
 from trainer.state import State, reported
 
 T = TypeVar("T")
 
+VARIABLE = "MLFLOW_TRACKING_URI"
+USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 SERVER_REMEDY = "See that the server answers and that MLFLOW_TRACKING_URI names it."
 
 
 def tracking_uri(state: State) -> str:
     """Address of the MLflow store in use."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or embedded(state)
+    return _shown(os.environ.get(VARIABLE, "")) or embedded(state)
+
+
+def _shown(address: str) -> str:
+    """A server's address as it may be shown. User and password in it go where MLflow looks for them too.
+
+    MLflow prints addresses of runs, and keeps them, just as they were given.
+    """
+    if not address.startswith(("http://", "https://")) or not has_credentials(address):
+        return address
+    parts = urlsplit(address)
+    for variable, value in {USER: parts.username, PASSWORD: parts.password}.items():
+        os.environ.setdefault(variable, unquote(value or ""))
+    os.environ[VARIABLE] = without_credentials(address)
+    return os.environ[VARIABLE]
 
 
 def embedded(state: State) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.patience import patiently
+from trainer.tracking.context import resolved_tags
 
 if TYPE_CHECKING:
     import keras
@@ -73,8 +74,6 @@ def _entry(run: Run, client: Any) -> Any:
 
     One that is READY belongs to whoever has its address.
     """
-    from mlflow.tracking.context import registry as context
-
     for found in client.search_logged_models(
         [run.experiment_id], f"source_run_id = '{run.run_id}' AND tags.{RUN_KEY_TAG} = '{run.run_key}'"
     ):
@@ -84,7 +83,7 @@ def _entry(run: Run, client: Any) -> Any:
         run.experiment_id,
         name=NAME,
         source_run_id=run.run_id,
-        tags=context.resolve_tags({RUN_KEY_TAG: run.run_key}),
+        tags=resolved_tags({RUN_KEY_TAG: run.run_key}),
         params=client.get_run(run.run_id).data.params,
     )
 

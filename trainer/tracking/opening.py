@@ -9,9 +9,11 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from trainer import system_metrics as machine
+from trainer.errors import RegistryError
 from trainer.patience import HASTY_SECONDS, OutOfReach, alone, patiently
 from trainer.state import State
 from trainer.tracking.connection import SERVER_REMEDY, answering, connect, embedded, tracking_uri
+from trainer.tracking.context import resolved_tags
 from trainer.tracking.run import Run
 
 RUN_KEY_TAG = "run_key"
@@ -94,7 +96,6 @@ def _opened(
 ) -> Any:
     """An earlier run taken up, or a new one. Returns what MLflow knows of it."""
     from mlflow import MlflowClient
-    from mlflow.tracking.context import registry as context
 
     opening = uuid.uuid4().hex
     tries = 0
@@ -107,7 +108,7 @@ def _opened(
         found = made or earlier(experiment_id)
         if found is not None:
             return _taken_up(found, name, tags)
-        resolved = context.resolve_tags({**tags, OPENING_TAG: opening})
+        resolved = resolved_tags({**tags, OPENING_TAG: opening})
         return MlflowClient().create_run(experiment_id, tags=resolved, run_name=name).info
 
     return patiently(address, find_or_make)
@@ -134,7 +135,7 @@ def _ending(run: Run) -> Iterator[None]:
         except BaseException as error:
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             # Where the store is out of reach, the run stays as it is rather than hide what happened.
-            with suppress(MlflowException, OutOfReach):
+            with suppress(MlflowException, RegistryError):
                 _end(run, status, 0.0 if isinstance(error, OutOfReach) else HASTY_SECONDS)
             raise
         _end(run, "FINISHED")
