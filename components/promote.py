@@ -23,6 +23,6 @@ def promote(recipe: str, run_key: str, version: str, tick: str, root: str) -> st
         name = resolved.registry.name
         registry, ledger = opened(state, name)
         registered, evaluated = read(folder, Registered), read(folder, Evaluated)
-        promoted = verb(registry, ledger, name, folder, registered, evaluated, resolved.gate, tick, run_key)
+        promoted = verb(registry, ledger, name, folder, registered, evaluated, resolved.gate, tick, run_key, state)
         write(folder, promoted)
     return promoted.result

@@ -12,6 +12,7 @@ def register(recipe: str, run_key: str, accuracy: float, tick: str, root: str) -
         tick: id of this pipeline run, for the version's lineage.
         root: the state folder.
     """
+    from trainer import sharing
     from trainer.config import parse
     from trainer.record import Checked, Evaluated, Prepared, Trained, read, write
     from trainer.register import register as verb
@@ -21,6 +22,7 @@ def register(recipe: str, run_key: str, accuracy: float, tick: str, root: str) -
     with step("register", root, run_key=run_key) as state:
         name, folder = parse(recipe).registry.name, state.run(run_key)
         checked = read(folder, Checked)
+        sharing.fetch(state, state.data(checked.fingerprint))
         registered = verb(
             opened_registry(state),
             name,

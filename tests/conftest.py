@@ -249,6 +249,13 @@ def docker_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield engine
 
 
+@pytest.fixture(scope="session")
+def container_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real Docker engine (`Containers` in tests/support/container_engine.py), or a skip."""
+    with support("container_engine").running(tmp_path_factory.mktemp("engine")) as containers:
+        yield containers
+
+
 @pytest.fixture
 def image_registry() -> Iterator[Any]:
     """A registry of the test's own (`Registry` in tests/support/image_registry.py)."""

@@ -10,7 +10,7 @@ import hashlib
 from importlib.metadata import requires
 from pathlib import Path
 
-from trainer import record
+from trainer import record, sharing
 from trainer.config import Recipe, canonical_json, sha256_text
 from trainer.data.sources import open_source
 from trainer.events import note
@@ -66,6 +66,7 @@ def check(
     )
     if checked.decision == "work":
         for earlier in (state.run(run_key), state.failed_data(fingerprint)):
+            sharing.fetch(state, earlier, sharing.named("failure.json", "train.json"))
             (earlier / "failure.json").unlink(missing_ok=True)
         record.write(state.run(run_key), checked)
     record.write(state.tick(tick), checked)
@@ -74,12 +75,14 @@ def check(
 
 
 def is_made(state: State, checked: record.Checked) -> bool:
-    """Whether the state folder has both the prepared data and the finished training of this work.
+    """Whether the state folder, or the store, has both the prepared data and the finished training of this work.
 
     They may have been pruned since they were made, and whoever remembers that the steps were done must do them again.
     """
+    sharing.fetch(state, state.data(checked.fingerprint))
     prepared = record.find(state.data(checked.fingerprint), record.Prepared)
-    return prepared is not None and record.find(state.run(checked.run_key), record.Trained) is not None
+    trained = record.find(state.run(checked.run_key), record.Trained)
+    return prepared is not None and trained is not None and sharing.has_dataset(state, checked.fingerprint)
 
 
 def code_digest() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer import record
+from trainer import record, sharing
 from trainer.errors import EvaluationError, InceptionError
 from trainer.gate import examples_needed, gain_interval, mcnemar
 from trainer.judging.any_source import Images, Scored, scored
@@ -103,8 +103,10 @@ def compare(first: Found, ours: Scored, second: Found, theirs: Scored, source: s
 def _recorded(state: State, model: Found) -> Scored:
     run_key = model.tags.get(RUN_KEY_TAG)
     folder = state.run(run_key) if run_key else None
-    evaluated = record.find(folder, record.Evaluated) if folder else None
     try:
+        if folder is not None:
+            sharing.fetch(state, folder)
+        evaluated = record.find(folder, record.Evaluated) if folder else None
         if folder is None or evaluated is None:
             raise EvaluationError("its run record is not in this state folder")
         card = evaluated.challenger

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Self
 from pydantic import ValidationError, model_validator
 
 from trainer.config_errors import explain
-from trainer.errors import RecipeError, nearest
+from trainer.errors import RecipeError, has_credentials, nearest
 from trainer.sections import (
     AdamW,
     Augment,
@@ -94,6 +95,12 @@ __all__ = [
 ]
 
 
+MOST_CHARACTERS = 1_000_000
+"""Of a recipe: one with ten thousand class weights has a third of that."""
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
+"""tomllib keeps every beginning of a dotted key: one of 400 kB takes 160 GB."""
+
+
 class Recipe(Section):
     data: Data
     model: Model
@@ -103,6 +110,15 @@ class Recipe(Section):
     gate: Gate
     registry: Registry
     resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _no_credentials(self) -> Self:
+        if has_credentials(self.model_dump_json()):
+            raise ValueError(
+                "an address has a user or a password in it, and everybody may read recipes, runs and their cards. "
+                "Give them to the process that reads there, by its environment."
+            )
+        return self
 
     @model_validator(mode="after")
     def _both_phases_have_epochs(self) -> Self:
@@ -164,16 +180,27 @@ def parse(text: str, overrides: Sequence[str] = (), name: str = "recipe") -> Rec
 
     Errors: RecipeError.
     """
-    try:
-        values = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{name} is not valid TOML: {error}.", "Mend the line and run again.") from None
+    values = _values(text, name)
     for override in overrides:
         _apply(values, override)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(*explain(error, Recipe, name)) from None
+
+
+def _values(text: str, name: str) -> dict[str, Any]:
+    """Errors: RecipeError. A recipe may come from a form, so what would take all of the memory to read is refused."""
+    as_json = text.lstrip().startswith("{")
+    if len(text) > MOST_CHARACTERS:
+        raise RecipeError(f"{name} has {len(text):,} characters, more than {MOST_CHARACTERS:,}.", "Make it shorter.")
+    if not as_json and _LONG_KEY.search(text):
+        raise RecipeError(f"{name} has a key of more than 64 parts.", "Keys are section.key, no longer.")
+    try:
+        values: dict[str, Any] = json.loads(text) if as_json else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: no TOML, no JSON, a number of thousands of digits
+        raise RecipeError(f"{name} is not valid TOML: {error}.", "Mend the line and run again.") from None
+    return values
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -193,7 +220,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 def _toml_value(raw: str) -> Any:
     try:
         return tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return raw
 
 

@@ -5,6 +5,7 @@
     ├── UsageError              a command called with something it cannot take                     (wrong use)
     ├── DataError               a source or an image that cannot be used
     ├── StateError              a state folder that cannot be read or written, a disk that is full
+    │   └── StoreError          an object store that refuses, or is out of reach for longer than one waits
     ├── WeightsError            published weights that are missing, damaged or of another network
     ├── TrainingError           a training that diverged or cannot go on
     │   └── ForeignCheckpoint   a checkpoint of another training where this one's belong
@@ -20,10 +21,18 @@ Each carries a `remedy`. The command line prints message and remedy, never a tra
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 
-_SECRET = re.compile(r"(?<=://)[^/\s]+@")
+from trainer.legible import legible
+
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s]*@")
+_SECRET_NAME = re.compile(
+    r"(?!.*_(FILE|PATH|NAME)$).*(PASSWORD|PASSWD|TOKEN|SECRET|ACCESS_KEY|API_KEY|PRIVATE_KEY|WEBHOOK|COOKIE)"
+)
+_SHORTEST = 8
+"""Characters: a shorter value would be found in words that have nothing to do with it."""
 
 
 class InceptionError(Exception):
@@ -35,9 +44,9 @@ class InceptionError(Exception):
     """Whether the same step, tried again with nothing changed, must fail again after whatever time that takes."""
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(without_secrets(message))
-        self.message = without_secrets(message)
-        self.remedy = without_secrets(remedy)
+        self.message = legible(without_secrets(message))
+        self.remedy = legible(without_secrets(remedy))
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}" if self.remedy else self.message
@@ -57,6 +66,10 @@ class DataError(InceptionError):
 
 
 class StateError(InceptionError):
+    pass
+
+
+class StoreError(StateError):
     pass
 
 
@@ -93,8 +106,31 @@ class StepFailed(InceptionError):
 
 
 def without_secrets(text: str) -> str:
-    """`https://user:password@host` as `https://…@host`: messages end up in logs, run cards and notifications."""
-    return _SECRET.sub("…@", text)
+    """Words that end up in logs, run cards and notifications, without what is nobody's business.
+
+    `https://user:password@host` becomes `https://…@host`, and so does the value of every environment variable that is
+    called like a secret, in whatever words a library has put it.
+    """
+    text = _IN_ADDRESS.sub("…@", text)
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and value in text and is_secret(name):
+            text = text.replace(value, "…")
+    return text
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable is called as secrets are; one that names the file of a secret is not."""
+    return _SECRET_NAME.match(name.upper()) is not None
+
+
+def without_credentials(address: str) -> str:
+    """`https://user:password@host` as `https://host`, which is still an address."""
+    return _IN_ADDRESS.sub("", address)
+
+
+def has_credentials(text: str) -> bool:
+    """Whether an address with user or password stands in it."""
+    return _IN_ADDRESS.search(text) is not None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

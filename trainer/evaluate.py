@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer import record, tracking
+from trainer import record, sharing, tracking
 from trainer.config import Recipe
 from trainer.errors import EvaluationError, RecipeError, nearest
 from trainer.events import note
@@ -38,8 +38,6 @@ def evaluate(
     Errors: EvaluationError (a challenger that answers with other classes, otherwise than when it was trained, or not at
     all), RecipeError (`evaluate.renamed` names a class that there is none of), RegistryError, StateError.
     """
-    from trainer.data.prepared import open_prepared
-
     folder = state.run(run_key)
     decided = record.find(folder, record.Evaluated)
     entries = ledger.read().entries
@@ -48,7 +46,7 @@ def evaluate(
         return decided
 
     trained = record.read(folder, record.Trained)
-    dataset = open_prepared(state.data(fingerprint))
+    dataset = sharing.opened_dataset(state, fingerprint)
     test, classes = dataset.split("test"), dataset.manifest.classes
     settings, name = recipe.evaluate, recipe.registry.name
     for new in settings.renamed.values():

@@ -12,6 +12,9 @@ import sys
 import time
 from typing import Any
 
+from trainer.errors import without_secrets
+from trainer.legible import legible
+
 EVENTS_VARIABLE = "INCEPTION_EVENTS"
 DEBUG_VARIABLE = "INCEPTION_DEBUG"
 """Set: errors show their tracebacks."""
@@ -25,6 +28,7 @@ def emit(kind: str, line: str = "", **fields: Any) -> None:
         line: the event in words, for logs; an event without words is for the screen only.
         fields: its figures; JSON values.
     """
+    line = legible(without_secrets(line))
     if line:
         try:
             print(line, flush=True)

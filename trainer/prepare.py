@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from trainer import events
+from trainer import events, sharing
 from trainer.config import Data
 from trainer.data.acceptance import judge_classes, judge_counts, judge_rejected
 from trainer.data.inspection import inspect_all
@@ -39,20 +39,22 @@ def prepare(
         for_training: whether it must hold two classes, and images of each in every split. Images that a model is only
             asked about need not.
 
-    Of two at once, the second waits and takes what the first has made. What a killed one left is removed.
+    Of two at once, the second waits and takes what the first has made. What a killed one left is removed. Where a store
+    has the dataset, it is not fetched: `sharing.opened_dataset` does that for whoever reads it.
 
     Errors: DataError (unusable images, a class without images, a source that changed meanwhile), StateError.
     """
     started = time.monotonic()
     folder = state.data(fingerprint)
-    dataset = find_prepared(folder)
-    if dataset is None:
+    sharing.fetch(state, folder)
+    manifest = _found(folder) or sharing.known_manifest(state, fingerprint)
+    if manifest is None:
         with reported(folder), _alone(folder):
-            dataset = find_prepared(folder)
-            if dataset is None:
+            manifest = _found(folder)
+            if manifest is None:
                 _remove_leftovers(folder)
-                dataset = _build(data, fingerprint, state, workers or os.cpu_count() or 1, for_training)
-    manifest = dataset.manifest
+                manifest = _build(data, fingerprint, state, workers or os.cpu_count() or 1, for_training).manifest
+    sharing.send_dataset(state, fingerprint)
     # A dataset that is there may have been made under a more generous limit, or to ask a model about.
     judge_rejected(manifest.rejected, manifest.candidates, data, state.failed_data(fingerprint))
     if for_training:
@@ -70,6 +72,11 @@ def prepare(
         near_duplicates_total=manifest.near_duplicates_total,
         seconds=time.monotonic() - started,
     )
+
+
+def _found(folder: Path) -> Manifest | None:
+    dataset = find_prepared(folder)
+    return dataset.manifest if dataset is not None else None
 
 
 def _alone(folder: Path) -> BaseFileLock:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from trainer import record
+from trainer import record, sharing
 from trainer.config import Gate
 from trainer.errors import LedgerConflict
 from trainer.events import note
@@ -21,6 +21,7 @@ from trainer.promotion import verdicts
 from trainer.promotion.court import Court, Judgement
 from trainer.registry.ledger import follow, moved_by_hand, reconcile
 from trainer.registry.protocol import VERDICT_TAG, Entry, Ledger, Registry, champion
+from trainer.state import State
 
 RESULTS: dict[str, Literal["promoted", "kept", "undecided"]] = {
     "promote": "promoted",
@@ -39,6 +40,7 @@ def promote(
     policy: Gate,
     tick: str,
     run_key: str,
+    shared: State | None = None,
 ) -> record.Promoted:
     """Judge the challenger against the champion that the ledger names, and hand over where the verdict says so.
 
@@ -55,6 +57,7 @@ def promote(
         policy: the recipe's `[gate]`.
         tick: id of this pipeline run.
         run_key: identity of the work.
+        shared: the state folder whose records may lie in a store; None: they are all here.
 
     Errors: RegistryError, StateError, EvaluationError (damaged predictions).
     """
@@ -65,7 +68,7 @@ def promote(
         if moved is not None:
             text = f"{moved.in_words(name)} Say which of them holds: inception models audit {name}"
             return _promoted(not_comparable(text), version, moved.ledger, moved.ledger, None)
-    court = Court(registry, name, run_folder, version, evaluated, policy)
+    court = Court(registry, name, run_folder, version, evaluated, policy, shared)
     verdict, entry, before = _settle(ledger, court, tick, run_key)
     after = follow(registry, ledger, name)
     tags = {
@@ -92,6 +95,8 @@ def _settle(ledger: Ledger, court: Court, tick: str, run_key: str) -> tuple[Verd
             return verdict, None, present  # nobody was challenged
         entry = _entry(len(entries) + 1, court.version, present, judgement, tick, run_key)
         verdicts.keep(court.run_folder, verdict)
+        if court.shared is not None:
+            sharing.push(court.shared)
         try:
             ledger.append(entry, generation)
         except LedgerConflict:

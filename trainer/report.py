@@ -22,6 +22,7 @@ from trainer.index.page import refresh
 from trainer.record import Outcome
 from trainer.registry.protocol import champion
 from trainer.state import State, write_atomically
+from trainer.storage import store_address
 
 Publish = Callable[[str, Sequence[Path]], None]
 """Takes the MLflow run id and the files of the card."""
@@ -104,6 +105,8 @@ def _pictures(material: Material) -> dict[str, bytes]:
 
 
 def _refresh_index(state: State) -> None:
+    if store_address() is not None:
+        return  # `inception report` makes it where somebody looks: here it would have to fetch all runs
     try:
         refresh(state)
     except Exception as error:  # a list of all runs that cannot be made takes nothing from this one

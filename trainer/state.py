@@ -30,6 +30,8 @@ DEFAULT_ROOT = ".inception"
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)  # to ask is to set, so it is asked before there are threads
 STORAGE_REFUSALS = (*_NO_SPACE, *_NO_PERMISSION)
 """What the operating system says when it is the storage that will not do."""
 
@@ -158,6 +160,11 @@ def storage_error(error: OSError, path: Path | str) -> StateError:
     return StateError(f"{where} cannot be used: {error.strerror or error}.", "Choose another folder with --state DIR.")
 
 
+def shared(mode: int) -> int:
+    """The mode of what others may read, as far as the umask lets them: temporary files are made for nobody else."""
+    return mode & ~_UMASK
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file so that it is there whole or not at all, even after a crash. Errors: StateError."""
     payload = content.encode() if isinstance(content, str) else content
@@ -169,7 +176,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
                 file.write(payload)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(beside, 0o644)
+            os.chmod(beside, shared(0o666))
             os.replace(beside, path)
         except BaseException:
             Path(beside).unlink(missing_ok=True)

@@ -7,14 +7,19 @@ import signal
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from trainer import record
-from trainer.errors import InceptionError, without_secrets
+from trainer import record, sharing
+from trainer.errors import InceptionError, StoreError, without_secrets
 from trainer.events import DEBUG_VARIABLE, emit
 from trainer.interruption import GO_ON, INTERRUPTED, Interrupted, interrupt
+from trainer.legible import legible
 from trainer.state import STORAGE_REFUSALS, State, storage_error
+from trainer.storage.google import hastily
+
+READS_DOCUMENTS = ("register",)
+"""Steps that read nothing but documents of the run's record."""
 
 
 @contextmanager
@@ -26,6 +31,9 @@ def step(name: str, root: str, *, tick: str = "", run_key: str = "", fingerprint
 
     A step that is tried again fails at once where an earlier try of the same run found that to be hopeless, and takes
     the earlier try's failure back where it comes through.
+
+    Where a store holds what runs share (`trainer.sharing`), the folder of its identity is fetched first, and what the
+    step changed is sent last.
 
     A step is given no more than the orchestrator's cache may know of it, so the identity it has says where its failure
     is recorded: a run key, a data fingerprint, or else the tick.
@@ -45,20 +53,22 @@ def step(name: str, root: str, *, tick: str = "", run_key: str = "", fingerprint
     try:
         state = State.open(root)
         where = state.run(run_key) if run_key else state.failed_data(fingerprint) if fingerprint else state.tick(tick)
+        sharing.fetch(state, where, sharing.documents if name in READS_DOCUMENTS else sharing.everything)
         _expect_hope(where, name)
         yield state
         _take_back(where, name)
+        sharing.push(state)
     except KeyboardInterrupt as ended:
         status, words = (ended.status, ended.message) if isinstance(ended, Interrupted) else (INTERRUPTED, "")
-        _fail(where, name, InceptionError(words or f"{name} was interrupted.", GO_ON), ended)
+        _fail(state, where, name, InceptionError(words or f"{name} was interrupted.", GO_ON), ended)
         raise SystemExit(status) from None
     except OSError as error:
         # A connection that was refused is an OSError too, and none of the state folder's.
         refused = error.errno in STORAGE_REFUSALS
-        _fail(where, name, storage_error(error, root) if refused else error, error)
+        _fail(state, where, name, storage_error(error, root) if refused else error, error)
         raise SystemExit(1) from None
     except Exception as error:
-        _fail(where, name, error)
+        _fail(state, where, name, error)
         raise SystemExit(1) from None
     seconds = time.monotonic() - started
     emit("step", f"{name} done in {seconds:.1f} s", step=name, status="done", seconds=seconds)
@@ -78,11 +88,13 @@ def _take_back(where: Path, name: str) -> None:
         record.remove(where, record.Failure)
 
 
-def _fail(where: Path | None, name: str, error: Exception, cause: BaseException | None = None) -> None:
+def _fail(
+    state: State | None, where: Path | None, name: str, error: Exception, cause: BaseException | None = None
+) -> None:
     if cause is not None and cause is not error:
         error.__cause__ = cause
     known = error if isinstance(error, InceptionError) else None
-    unexpected = without_secrets(f"{name} met an unexpected {type(error).__name__}: {error}")
+    unexpected = legible(without_secrets(f"{name} met an unexpected {type(error).__name__}: {error}"))
     message = known.message if known else unexpected
     remedy = (
         known.remedy if known else "Run again with --debug for the traceback; if it comes back, report it with that."
@@ -91,15 +103,19 @@ def _fail(where: Path | None, name: str, error: Exception, cause: BaseException 
         step=name,
         message=message,
         remedy=remedy,
-        traceback=without_secrets("".join(traceback.format_exception(error))),
+        traceback=legible(without_secrets("".join(traceback.format_exception(error)))),
         at=record.now(),
         hopeless=known is not None and known.hopeless,
     )
     _say(failure)
-    if where is None:
+    if state is None or where is None:
         return
     try:
         record.write(where, failure)
+        if isinstance(error, StoreError):  # which does not answer, or is another's to write
+            return
+        with hastily() if isinstance(cause, KeyboardInterrupt) else nullcontext():
+            sharing.push(state)
     except InceptionError as error_while_recording:
         emit("note", f"the failure could not be recorded: {error_while_recording}")
 

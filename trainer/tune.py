@@ -13,7 +13,7 @@ import optuna
 from filelock import BaseFileLock, FileLock, Timeout
 from optuna.trial import TrialState
 
-from trainer import tracking
+from trainer import sharing, tracking
 from trainer.check import code_digest
 from trainer.config import Recipe
 from trainer.data.sources import open_source
@@ -60,6 +60,7 @@ def tune(
     keys.check(recipe, space)
     fingerprint = open_source(recipe.data, state).fingerprint().digest
     prepare(recipe.data, fingerprint, state, recipe.resources.workers)
+    sharing.opened_dataset(state, fingerprint)  # the workers read it from the state folder
 
     # ---------------------------------------------------------------- study
     code = code_digest()

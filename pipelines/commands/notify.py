@@ -31,11 +31,12 @@ def notify(ctx: click.Context, tick: str | None, root: Path, as_json: bool) -> N
     Example:
       inception notify
     """
-    from trainer import channels, notifications
+    from trainer import channels, notifications, sharing
     from trainer.record import Outcome, find
     from trainer.state import State
 
     state = State.existing(root)
+    sharing.fetch_runs(state)
     folder = _folder(state.root / "ticks", tick)
     outcome = find(folder, Outcome)
     if outcome is None:
@@ -69,7 +70,7 @@ def _folder(ticks: Path, tick: str | None) -> Path:
     """Errors: UsageError."""
     from trainer.errors import UsageError, nearest
 
-    ended = sorted(ticks.glob("*/outcome.json"), key=lambda path: path.stat().st_mtime)
+    ended = sorted(ticks.glob("*/outcome.json"), key=_when)
     if not ended:
         raise UsageError(f"No run has come to its end in {ticks.parent}.", "Run a recipe first: inception run RECIPE.")
     known = {path.parent.name: path.parent for path in ended}
@@ -78,3 +79,11 @@ def _folder(ticks: Path, tick: str | None) -> Path:
     if tick not in known:
         raise UsageError(f"There is no run {tick!r} in {ticks}.", nearest(tick, list(known)[-5:]))
     return known[tick]
+
+
+def _when(outcome: Path) -> float:
+    """Of its run's end. What was fetched from a store is as a file younger than that."""
+    from trainer.record import Outcome, find
+
+    told = find(outcome.parent, Outcome)
+    return told.at.timestamp() if told is not None and told.at is not None else outcome.stat().st_mtime

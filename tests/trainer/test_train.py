@@ -378,7 +378,7 @@ def interrupt(state: State, recipe: Recipe, fingerprint: str, number: signal.Sig
     )
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_a_training_killed_within_an_epoch_goes_on_as_if_nothing_had_been(
     precision: str, reference: Reference, digits: Any, digits_state: State, tmp_path: Path
 ) -> None:
@@ -573,7 +573,7 @@ def test_an_ensemble_is_one_model_and_goes_on_within_any_of_its_networks(
     assert (resumed.members, resumed.chosen_epochs) == (2, [1, 1])
     assert resumed.kept_epochs() == resumed.epochs
     assert curves(resumed) == curves(whole)
-    assert resumed.parameters == 2 * zoo.build(recipe.model, 10).count_params()
+    assert resumed.parameters == 2 * zoo.outline(recipe.model, 10).count_params()
     assert same(weights(digits_state, resumed, tmp_path), weights(digits_state, whole, tmp_path))
     assert not digits_state.checkpoints("k").exists()
 
@@ -588,8 +588,8 @@ def test_auxiliary_classifiers_are_trained_and_left_out_of_the_model(digits: Any
         "train.schedule={name='cosine', warmup_epochs=0.5}",
     )
     trained = train(recipe, digits.fingerprint, "k", digits_state)
-    alone = zoo.build(recipe.model.model_copy(update={"auxiliary": False}), 10).count_params()
-    both = zoo.build(recipe.model, 10).count_params()
+    alone = zoo.outline(recipe.model.model_copy(update={"auxiliary": False}), 10).count_params()
+    both = zoo.outline(recipe.model, 10).count_params()
     assert (trained.parameters, trained.training_parameters) == (alone, both)
     assert alone < both
     # Three classifiers that know nothing: ln 10 each, two of them at 0.3.

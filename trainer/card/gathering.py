@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trainer import record
+from trainer import record, sharing
 from trainer.card.material import STEPS, Material, damaged, document, read_mistakes, read_sides
 from trainer.events import note
 from trainer.record import Checked, Evaluated, Failure, Prepared, Promoted, Registered, Trained
@@ -19,12 +19,15 @@ CANCELLED = ("CANCELED", "CANCELLED", "CANCELING")
 def gather(state: State, tick: str, status: str) -> Material:
     """Read the record of a pipeline run and conclude from it how the run ended."""
     at = state.tick(tick)
+    sharing.fetch(state, at)
     checked, own_failure = document(at, Checked), document(at, Failure)
     if checked is None:
         failure = own_failure or _stopped("check", status)
         return Material(tick, "failed", failure.message, at, failure=failure, damaged=damaged({Checked: at}))
 
     run, data = state.run(checked.run_key), state.data(checked.fingerprint)
+    for folder in (run, data, state.failed_data(checked.fingerprint)):
+        sharing.fetch(state, folder)
     evaluated, promoted = document(run, Evaluated), document(run, Promoted)
     known = Material(
         tick,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from trainer import record
+from trainer.data.images import opened
 from trainer.errors import StateError
 from trainer.record import Checked, Document, Evaluated, Failure, Prepared, Promoted, Registered, Result, Trained
 from trainer.registry.protocol import Entry
@@ -198,7 +199,7 @@ def _picture(folder: Path, file: str) -> tuple[bytes | None, tuple[int, int]]:
     if Path(file).name != file:  # the document may name files of its own folder only
         return None, (0, 0)
     try:
-        with Image.open(folder / file) as image:
+        with opened(folder / file) as image:
             image.thumbnail((LARGEST_PICTURE, LARGEST_PICTURE))
             buffer = io.BytesIO()
             image.convert("RGB").save(buffer, format="PNG", optimize=True)

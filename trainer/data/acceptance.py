@@ -7,6 +7,7 @@ from pathlib import Path
 from trainer.config import Data
 from trainer.data.splits import SPLITS
 from trainer.errors import DataError
+from trainer.legible import in_one_line
 from trainer.record import Rejected
 from trainer.state import write_atomically
 
@@ -31,7 +32,7 @@ def judge_rejected(rejected: list[Rejected], candidates: int, data: Data, folder
     if share <= data.max_rejected_share:
         return
     listing = folder / REJECTED_FILE
-    write_atomically(listing, "".join(f"{one.path}\t{one.reason}\n" for one in rejected))
+    write_atomically(listing, "".join(f"{in_one_line(one.path)}\t{in_one_line(one.reason)}\n" for one in rejected))
     shown = "\n".join(f"  {one.path}: {one.reason}" for one in rejected[:SHOWN])
     raise DataError(
         f"{len(rejected)} of the {candidates} images of {data.source} cannot be used: {share:.1%}, where "

@@ -6,6 +6,7 @@ import hashlib
 import io
 import struct
 import warnings
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,15 @@ Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000
 """A header that announces more is refused before anything is decoded: 300 MB of pixels."""
+MAX_BYTES = 8 * MAX_PIXELS
+"""Of an encoded image: as many as the largest one takes with 16 bits in each of four channels and no compression."""
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""Whatever a file is called. Pillow knows thirty more, little used and little tested; one of them, EPS, is a program
+that Ghostscript runs."""
 MIN_SIDE = 8
 """Smaller is a tracking pixel or a spacer, not a photograph."""
+
+TOO_LARGE = f"larger than {MAX_BYTES // 1_000_000} MB"
 
 # What Pillow warns of (odd metadata, 89 megapixels) is either no matter or the reason in a BadImage, which has a path.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -38,27 +46,33 @@ def decode(payload: bytes) -> Pixels:
     """
     if not payload:
         raise BadImage("the file is empty")
+    if len(payload) > MAX_BYTES:
+        raise BadImage(TOO_LARGE)
     try:
-        with Image.open(io.BytesIO(payload)) as image:
-            _check_size(image.width, image.height)
+        with opened(io.BytesIO(payload)) as image:
+            if min(image.size) < MIN_SIDE:
+                raise BadImage(f"{image.width}×{image.height} pixels, smaller than {MIN_SIDE} on a side")
             return np.array(_to_rgb(_upright(image)))
     except BadImage:
         raise
-    except UnidentifiedImageError:
-        raise BadImage("not an image of a known format") from None
-    except Image.DecompressionBombError:
-        raise BadImage(f"more than {MAX_PIXELS // 1_000_000} megapixels") from None
     except MemoryError:
         raise BadImage("too large for the memory of this machine") from None
     except Exception as error:  # Pillow's plugins raise anything from struct.error to SyntaxError on broken files
         raise BadImage(f"truncated or corrupt ({_first_line(error)})") from None
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise BadImage(f"{width}×{height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels")
-    if min(width, height) < MIN_SIDE:
-        raise BadImage(f"{width}×{height} pixels, smaller than {MIN_SIDE} on a side")
+def opened(file: io.BytesIO | Path) -> Image.Image:
+    """An image whose header was read and nothing else: what it announces can be held. Errors: BadImage, OSError."""
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        raise BadImage("not an image of a known format") from None
+    except Image.DecompressionBombError:
+        raise BadImage(f"more than {MAX_PIXELS // 1_000_000} megapixels") from None
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise BadImage(f"{image.width}×{image.height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels")
+    return image
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -123,7 +123,7 @@ class PayloadReader(Protocol):
 class RawReader:
     def __init__(self, folder: Path) -> None:
         """Errors: OSError."""
-        self._pixels: Pixels = np.load(folder / RAW_FILE, mmap_mode="r")
+        self._pixels: Pixels = np.load(folder / RAW_FILE, mmap_mode="r", allow_pickle=False)
 
     def image(self, row: int) -> Pixels:
         return np.array(self._pixels[row])

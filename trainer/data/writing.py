@@ -22,6 +22,7 @@ from trainer.data.payloads import EncodedWriter, RawWriter, Shape
 from trainer.data.prepared import FORMAT, MANIFEST, SCHEMA, TABLE, Manifest
 from trainer.data.splits import SPLITS
 from trainer.record import Rejected
+from trainer.state import shared
 
 PerChannel = tuple[float, float, float]
 
@@ -211,7 +212,7 @@ class DatasetWriter:
     def _publish(self) -> None:
         for folder in [*(self.folder / name for name in SPLITS), self.folder]:
             _sync_folder(folder)
-        self.folder.chmod(0o755)
+        self.folder.chmod(shared(0o777))
         if self._final.exists():  # of an older format, or damaged: nobody could have read it
             shutil.rmtree(self._final)
         self.folder.rename(self._final)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.exporting.answers import answering
+from trainer.models import archive
 
 if TYPE_CHECKING:
     from trainer.exporting.formats import Answer, Size
@@ -18,6 +19,4 @@ def write(source: Source, path: Path, size: Size | None) -> None:
 
 
 def load(path: Path) -> Answer:
-    import keras
-
-    return answering(keras.saving.load_model(path, compile=False, safe_mode=True))
+    return answering(archive.load(path))

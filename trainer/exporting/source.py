@@ -14,6 +14,7 @@ from trainer import tracking
 from trainer.data.images import Pixels
 from trainer.errors import DataError, EvaluationError, RegistryError
 from trainer.exporting.answers import answering
+from trainer.models import archive
 from trainer.state import State, reported
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ def opened(state: State, found: Found) -> Iterator[Source]:
 
 
 def _read(state: State, found: Found, folder: Path) -> Source:
-    import keras
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model as Logged
 
@@ -72,7 +72,7 @@ def _read(state: State, found: Found, folder: Path) -> Source:
         files = tracking.download(state, found.load_uri, folder)
         file = files / "data" / "model.keras"
         told = Logged.load(str(files)).metadata or {}
-        model = keras.saving.load_model(file, compile=False, safe_mode=True)
+        model = archive.load(file)
     except (RegistryError, MlflowException, OSError, ValueError) as error:
         why = error.message if isinstance(error, RegistryError) else str(error)
         raise EvaluationError(

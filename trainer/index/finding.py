@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trainer import sharing
 from trainer.card.gathering import SUCCEEDED, gather
 from trainer.errors import StateError, UsageError
 from trainer.index.runs import Run, read
 from trainer.report import CARD, write_card
 from trainer.state import State
+from trainer.storage import store_address
 
 LATEST = "latest"
 
@@ -20,6 +22,7 @@ def find(state: State, name: str) -> Run:
 
     Errors: UsageError (there is none, or several run keys begin so), StateError.
     """
+    sharing.fetch_runs(state)
     runs = read(state)
     worked = [run for run in runs if run.result != "skipped"]
     if name == LATEST:
@@ -43,11 +46,22 @@ def find(state: State, name: str) -> Run:
     return matching[0]
 
 
+def _with_card(state: State, run: Run) -> Run:
+    """The run with the card that only the store has, where that is so."""
+    if run.card is not None or store_address() is None:
+        return run
+    for folder in (state.tick(run.tick), *([state.run(run.run_key)] if run.run_key else [])):
+        sharing.fetch(state, folder, sharing.named(CARD))
+    return next((one for one in read(state) if one.tick == run.tick), run)
+
+
 def card(state: State, run: Run, anew: bool = False) -> Path:
     """Path of the run's card; one that is missing, or asked for anew, is made from the record.
 
     Errors: StateError (the run has not ended, or the card cannot be written).
     """
+    if not anew:
+        run = _with_card(state, run)
     if run.card is not None and not anew:
         return state.root / run.card
     if run.result == "unfinished":

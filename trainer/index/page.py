@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from trainer import record
+from trainer import record, sharing
 from trainer.card import numbers
 from trainer.card.html import environment, style
 from trainer.errors import RegistryError
@@ -123,6 +123,7 @@ def refresh(state: State) -> list[Run]:
 
     Errors: StateError (the state folder cannot be read or written).
     """
+    sharing.fetch_runs(state)
     runs: list[Run] = []
     for _ in range(_TRIES):
         before = ticks(state)

@@ -90,12 +90,13 @@ def _own_data(model: Found) -> config.Data | None:
 
 def images(state: State, data: config.Data, split: str) -> Images:
     """Prepare a source, unless it is prepared. Errors: DataError, StateError."""
-    from trainer.data.prepared import open_prepared
+    from trainer import sharing
     from trainer.data.sources import open_source
     from trainer.prepare import prepare
 
     fingerprint = open_source(data, state).fingerprint().digest
-    dataset = open_prepared(prepare(data, fingerprint, state, for_training=False).path)
+    prepare(data, fingerprint, state, for_training=False)
+    dataset = sharing.opened_dataset(state, fingerprint)
     names = [name for name in SPLITS if name != "all"] if split == "all" else [split]
     parts = [part for part in map(dataset.split, names) if len(part)]
     if not parts:

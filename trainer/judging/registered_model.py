@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from trainer import tracking
 from trainer.errors import EvaluationError, RegistryError
+from trainer.models import archive
 from trainer.patience import OutOfReach
 from trainer.state import State, reported
 
@@ -61,14 +62,14 @@ def load(state: State, model_uri: str, who: str = "model") -> RegisteredModel:
 
 
 def _read(state: State, model_uri: str, folder: Path, who: str) -> RegisteredModel:
-    import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model as Logged
 
     try:
         files = tracking.download(state, model_uri, folder)
         told = Logged.load(str(files)).metadata or {}
-        keras_model = mlflow.tensorflow.load_model(str(files))
+        # Not by mlflow.tensorflow.load_model, which imports whatever module the model's own files name.
+        keras_model = archive.load(files / "data" / "model.keras")
     except OutOfReach:
         raise
     except (RegistryError, MlflowException, OSError, ValueError) as error:

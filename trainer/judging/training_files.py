@@ -53,7 +53,7 @@ def fetch(state: State, run_id: str, name: str) -> Arrays | None:
             state.cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=state.cache, prefix="run-") as folder:
                 path = patiently(address, lambda: client.download_artifacts(run_id, f"{FOLDER}/{name}", folder))
-                with np.load(path) as arrays:
+                with np.load(path, allow_pickle=False) as arrays:
                     return {key: arrays[key] for key in arrays.files}
     except (MlflowException, *DAMAGE) as error:
         if isinstance(error, MlflowException) and error.error_code == "RESOURCE_DOES_NOT_EXIST":

@@ -107,7 +107,7 @@ class Bottleneck:
 
 
 def of(network: keras.Model) -> Cost:
-    """The cost of a network of `zoo.build`, auxiliary classifiers included where it has them."""
+    """The cost of a network of `zoo.build` or `zoo.outline`, auxiliary classifiers included where it has them."""
     return Cost(tuple(_row(layer) for layer in network.layers if not isinstance(layer, layers.InputLayer)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -301,6 +302,19 @@ def build(model: Model, classes: int, *, fused: bool = False) -> keras.Model:
     builder = getattr(importlib.import_module(module), function)
     network: keras.Model = builder(replace(resolve(model), fused=fused), classes)
     return network
+
+
+def outline(model: Model, classes: int) -> keras.Model:
+    """The network of `build` with no values in its variables: for names, shapes and counts, in half the time."""
+    import keras
+
+    def without_values() -> keras.Model:
+        with keras.StatelessScope(initialize_variables=False):
+            return build(model, classes)
+
+    # What has no value yet is on a list of the thread's own, and Keras would give it one at the next occasion.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(without_values).result()
 
 
 def _options_of(row: Variant) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import DataError
-from trainer.storage.google import SCHEME
 from trainer.storage.objects import Objects
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -27,7 +26,7 @@ class Pictures:
     """What was named, in the order of the words; within a folder or pattern by name."""
 
     addresses: Sequence[str]
-    """Paths and `gs://` addresses."""
+    """Paths, and addresses in object stores."""
     ordered: bool
     """Whether one that cannot be classified stops all (see FEW)."""
     passed_over: int = 0
@@ -39,7 +38,7 @@ def find(words: Sequence[str]) -> Pictures:
 
     Args:
         words: files; folders, with all folders below; patterns with `*`, `?`, `[…]` and `**`; and the same as
-            `gs://bucket/…`, where a prefix stands for a folder.
+            `gs://bucket/…` or in another object store, where a prefix stands for a folder.
 
     Errors: DataError (nothing there, nothing in it, no access).
     """
@@ -47,7 +46,7 @@ def find(words: Sequence[str]) -> Pictures:
     single, passed_over = 0, 0
     objects = Objects()
     for word in words:
-        found = _in_bucket(word, objects) if word.startswith(SCHEME) else _on_disk(word)
+        found = _in_bucket(word, objects) if "://" in word else _on_disk(word)
         if isinstance(found, str):
             addresses.append(found)
             single += 1
@@ -69,8 +68,6 @@ def _on_disk(word: str) -> str | Iterable[str]:
     if _MAGIC.search(path) and not os.path.lexists(path):
         matches = glob.iglob(path, recursive=True)  # noqa: PTH207 - a Path has no pattern that begins at the root
         return (match for match in matches if not Path(match).is_dir())
-    if "://" in path:
-        raise DataError(f"Received {word!r}.", f"Give files, folders, patterns or {SCHEME}bucket/path.")
     if not os.path.lexists(path):
         raise DataError(f"There is no file or folder {word}.", _around(Path(path)))
     return path
@@ -91,6 +88,7 @@ def _below(folder: str) -> Iterator[str]:
 
 def _in_bucket(word: str, objects: Objects) -> str | Iterable[str]:
     """The object itself, or the objects under a prefix or behind a pattern."""
+    objects.expect(word)
     magic = _MAGIC.search(word)
     if magic and not objects.is_there(word):
         try:
@@ -98,10 +96,11 @@ def _in_bucket(word: str, objects: Objects) -> str | Iterable[str]:
         except re.error as error:
             raise DataError(f"Received the pattern {word!r}: {error.msg}.", "Mend what is in its brackets.") from None
         return (address for address in objects.are_under(word[: magic.start()]) if matches(address))
-    bucket, _, name = word.removeprefix(SCHEME).partition("/")
+    scheme, _, rest = word.partition("://")
+    bucket, _, name = rest.partition("/")
     if magic or name.lower().endswith(SUFFIXES) or (name and not name.endswith("/") and objects.is_there(word)):
         return word
-    return objects.are_under(f"{SCHEME}{bucket}/{name.rstrip('/')}/" if name else f"{SCHEME}{bucket}/")
+    return objects.are_under(f"{scheme}://{bucket}/{name.rstrip('/')}/" if name else f"{scheme}://{bucket}/")
 
 
 def _as_expression(pattern: str) -> str:

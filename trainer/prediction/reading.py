@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data.images import BadImage, Pixels, decode
-from trainer.storage.google import SCHEME
+from trainer.data.images import MAX_BYTES, TOO_LARGE, BadImage, Pixels, decode
 from trainer.storage.objects import Objects
 
 _MOST_THREADS = 8
@@ -33,7 +33,7 @@ class Picture:
 def read(addresses: Sequence[str]) -> Iterator[Picture]:
     """Pictures in their order. Errors: DataError (a bucket that is not there or gives no access)."""
     objects = Objects()
-    remote = any(address.startswith(SCHEME) for address in addresses)
+    remote = any("://" in address for address in addresses)
     # A processor is busy with decoding; a bucket keeps a thread waiting.
     threads = _MOST_THREADS if remote else min(_MOST_THREADS, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
@@ -51,7 +51,7 @@ def read(addresses: Sequence[str]) -> Iterator[Picture]:
 
 def _read(number: int, address: str, objects: Objects) -> Picture:
     try:
-        payload = objects.read(address) if address.startswith(SCHEME) else Path(address).read_bytes()
+        payload = objects.read(address) if "://" in address else _content(Path(address))
         return Picture(number, address, decode(payload))
     except BadImage as reason:
         problem = f"cannot be classified: {reason}"
@@ -60,3 +60,13 @@ def _read(number: int, address: str, objects: Objects) -> Picture:
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     return Picture(number, address, None, problem)
+
+
+def _content(path: Path) -> bytes:
+    """Errors: OSError; BadImage where it is none whatever it holds: a pipe or a device never comes to an end."""
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise BadImage("not a file")
+    if about.st_size > MAX_BYTES:
+        raise BadImage(TOO_LARGE)
+    return path.read_bytes()

@@ -66,12 +66,27 @@ FORMS: dict[str, Form] = {"table": _table, "json": _json, "csv": _csv, "jsonl": 
 
 def _row(cells: list[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    # With both in the end of a line, cells with either are put into quotes.
+    csv.writer(line, lineterminator="\r\n").writerow(map(_inert, cells))
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _indented(value: Any) -> str:
     return "\n".join(f"    {line}" for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines())
+
+
+def _inert(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula (CWE-1236): an apostrophe before it says that it is text.
+
+    Names may begin so: `=cmd|…`, `@SUM(…)`, `-2+3`. A sign by itself and a number are what they look like.
+    """
+    if len(cell) < 2 or cell[0] not in "=+-@\t\r":
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def _in_one_line(text: str) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer import record
+from trainer import record, sharing
 from trainer.config import Gate
 from trainer.errors import EvaluationError, InceptionError
 from trainer.gate import Candidate, Circumstances, Verdict, decide, ineligible, level
 from trainer.promotion import rival, verdicts
 from trainer.promotion.rival import Rival
 from trainer.registry.protocol import RUN_KEY_TAG, VERDICT_TAG, Entry, Registry, Trial, retired
+from trainer.state import State
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Court:
         version: the challenger.
         evaluated: what its evaluation found.
         policy: what it must show.
+        shared: the state folder whose records may lie in a store; None: they are all here.
     """
 
     registry: Registry
@@ -42,6 +44,7 @@ class Court:
     version: str
     evaluated: record.Evaluated
     policy: Gate
+    shared: State | None = None
 
     def judge(self, champion: str | None, entries: Sequence[Entry]) -> Judgement:
         """The verdict against a version, or alone where nobody is champion.
@@ -117,4 +120,6 @@ class Court:
             return rival.as_evaluated(self.run_folder, self.evaluated)
         run_key = self.registry.get(self.name, champion).tags.get(RUN_KEY_TAG)
         folder = self.run_folder.parent / run_key if run_key else None
+        if self.shared is not None and folder is not None:
+            sharing.fetch(self.shared, folder)
         return rival.from_records(champion, folder, self.evaluated, self.run_folder)

@@ -7,34 +7,35 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from trainer.errors import StateError
 from trainer.registry.document import conflict, expect_next, parse, render
 from trainer.registry.locks import held
 from trainer.registry.protocol import Entry, History, Ledger
 from trainer.state import State, reported, write_atomically
-from trainer.storage import google
+from trainer.storage import SCHEME, STORE, Bucket, store_address
 
 VARIABLE = "INCEPTION_LEDGERS"
-"""A folder or `gs://bucket/prefix` that holds the ledgers of all models; unset: the state folder's own."""
+"""A folder or `gs://bucket/prefix` that holds the ledgers of all models; unset: `ledger` in the store that
+`INCEPTION_STORE` names, and without one the state folder's own."""
 
 
 def ledger_of(state: State, name: str) -> Ledger:
     """The ledger of a model. Nothing is made or asked yet. Errors: StateError (a place that cannot hold ledgers)."""
-    place = os.environ.get(VARIABLE)
+    own, store = os.environ.get(VARIABLE), store_address()
+    place = own or (store and f"{store}/ledger")
     if not place:
         return FileLedger(state.ledger(name))
-    if place.startswith(google.SCHEME):
-        bucket = place.removeprefix(google.SCHEME).rstrip("/")
-        return GoogleLedger(f"{google.SCHEME}{bucket}/{name}.json")
+    if place.startswith(SCHEME):
+        bucket = place.removeprefix(SCHEME).rstrip("/")
+        return GoogleLedger(f"{SCHEME}{bucket}/{name}.json")
     if "://" in place:
         raise StateError(
-            f"Received the place {place!r} for ledgers, from {VARIABLE}.",
-            "Write a folder, or gs://bucket/prefix: a ledger needs a store that writes on the condition that nobody "
-            "wrote since, which is what keeps two promotions from overwriting each other.",
+            f"Received the place {place!r} for ledgers, from {VARIABLE if own else STORE}.",
+            f"Let {VARIABLE} name a folder that all runs share, or gs://bucket/prefix: a ledger needs a store that "
+            "writes on the condition that nobody wrote since, which is what keeps two promotions from overwriting each "
+            "other.",
         )
     return FileLedger(Path(place).expanduser().absolute() / f"{name}.json")
 
@@ -74,51 +75,27 @@ class GoogleLedger:
 
     def __init__(self, address: str) -> None:
         """Errors: StateError where it is no `gs://bucket/name`."""
-        self.address = address
-        self._bucket, self._name = google.parts(address)
+        self._object = Bucket(address)
+
+    @property
+    def address(self) -> str:
+        return self._object.address
 
     def read(self) -> History:
-        from google.api_core.exceptions import NotFound
-
-        blob = self._blob()
-        with google.answering(self.address):
-            try:
-                # Tried again as a whole: the client's own way gives up on an answer that breaks off.
-                text = google.patient()(blob.download_as_bytes)(retry=None)
-            except NotFound as error:
-                if "bucket does not exist" in error.message:
-                    raise
-                return History((), 0)
-        return History(parse(text, self.address), int(blob.generation))
+        try:
+            text, generation = self._object.read_versioned("")
+        except FileNotFoundError:
+            return History((), 0)
+        return History(parse(text, self.address), generation)
 
     def append(self, entry: Entry, expected_generation: int) -> None:
         entries, generation = self.read()
         expect_next(entry, entries, generation, expected_generation)
-        if self._write(render((*entries, entry)), generation):
+        if self._object.write_if("", render((*entries, entry)).encode(), generation) is not None:
             return
         entries, generation = self.read()
         if entry not in entries[entry.number - 1 : entry.number]:
             raise conflict(entry, len(entries), generation, expected_generation)
-
-    def _write(self, text: str, generation: int) -> bool:
-        """False where the object has another generation, be it by an earlier try of this very write."""
-        from google.api_core.exceptions import PreconditionFailed
-
-        with google.answering(self.address):
-            try:
-                self._blob().upload_from_string(
-                    text, "application/json", if_generation_match=generation, retry=google.patient()
-                )
-            except PreconditionFailed:
-                return False
-        return True
-
-    def _blob(self) -> Any:
-        return self._client.bucket(self._bucket).blob(self._name)
-
-    @cached_property
-    def _client(self) -> Any:
-        return google.client()
 
 
 class MemoryLedger:

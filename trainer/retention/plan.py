@@ -14,6 +14,7 @@ from trainer.retention.folders import ABANDONED_SECONDS, RunRecord
 from trainer.retention.tracked import Tracked
 from trainer.retention.versions import kept
 from trainer.state import State
+from trainer.storage import store_address
 
 Kind = Literal[
     "logged model", "MLflow run", "version", "checkpoints", "run record", "prepared data", "failed preparation"
@@ -49,7 +50,8 @@ def plan(state: State, registry: Registry, ledger: Ledger, tracked: Tracked, nam
     """Find what of a model's past may go. Nothing is deleted.
 
     Args:
-        state: what lies outside its folder is never named here, but for what MLflow keeps.
+        state: what lies outside its folder is never named here, but for what MLflow keeps. Where a store holds what
+            runs share, the folder is a cache that does not tell what they use: nothing of it is named then.
         registry, ledger, tracked: the model's.
         name: the registered model.
         newest: how many of the last versions stay.
@@ -67,9 +69,9 @@ def plan(state: State, registry: Registry, ledger: Ledger, tracked: Tracked, nam
     items = [
         *_of_mlflow(tracked, going, over, held),
         *(Item(kind="version", name=one.version, reason=_why(one), bytes=0) for one in going),
-        *_of_runs(state, name, runs, over),
-        *_of_data(state, needed_data(state, held, runs)),
     ]
+    if store_address() is None:
+        items += [*_of_runs(state, name, runs, over), *_of_data(state, needed_data(state, held, runs))]
     return Plan(model=name, kept=staying, items=items)
 
 

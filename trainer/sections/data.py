@@ -16,9 +16,11 @@ class Data(Section):
     """Where the images come from and how they are divided."""
 
     source: str
-    """`digits`, `tfds:<name>[/<config>][:<version>]` or `folder:<path>`."""
+    """`digits`, `tfds:<name>[/<config>][:<version>]` or `folder:<path>`, where a path may be an address in an object
+    store: `folder:gs://bucket/images`."""
     data_dir: str | None = None
-    """Where TFDS finds its prepared data; without it TFDS downloads into the state folder."""
+    """Folder, or address in an object store, where TFDS's prepared data lies; without it TFDS downloads into the state
+    folder."""
     validation_fraction: Fraction = 0.1
     """Share carved out for validation, by hash of the content, where the source has no validation split."""
     test_fraction: Fraction = 0.2

@@ -96,7 +96,8 @@ class Resources(Section):
     steps_per_execution: PositiveInt | None = None
     """Optimiser steps that the device is sent off with at once; left out: chosen from the time that a step takes."""
     checkpoints: str | None = None
-    """Folder or `gs://` address for checkpoints; left out: the state folder."""
+    """Folder, or address in an object store, for checkpoints; left out: the store that runs share, else the state
+    folder."""
     checkpoint_minutes: PositiveFloat = 5.0
     """A checkpoint is written after every epoch, and within one after this many minutes."""
     system_metrics: bool = True

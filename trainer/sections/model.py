@@ -43,8 +43,9 @@ class Model(Section):
     """A name from `inception variants`."""
     init: str | None = None
     """Weights to begin with: `champion` (a warm start from the registered champion, where there is one),
-    `exported:<file.keras>` (a model that `inception export` wrote), `imagenet`, `keras:<file>`, `timm:<file or name>` or
-    `slim:<checkpoint>`, where a file is a path or a `gs://` address; left out: random ones. See docs/weights.md."""
+    `exported:<file.keras>` (a model that `inception export` wrote), `imagenet`, `keras:<file>`, `timm:<file or name>`
+    or `slim:<checkpoint>`, where a file is a path or an address in an object store; left out: random ones. See
+    docs/weights.md."""
     image_size: PositiveInt | None = None
     """Pixels a side that the network takes; images of other sizes are resized inside the model."""
     stem: Literal["paper", "small"] = "paper"

@@ -1,4 +1,4 @@
-"""The door to Google Cloud Storage: objects by Google's own client, which checks every transfer's checksum.
+"""The door to Google Cloud Storage: Google's own client, its patience, and its errors in words.
 
 Answers of the kind that pass (429, 5xx, a connection that is lost) are waited for with growing pauses, up to
 `PATIENCE_SECONDS`. What remains becomes an error that says what to do.
@@ -6,111 +6,30 @@ Answers of the kind that pass (429, 5xx, a connection that is lost) are waited f
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
-from pathlib import Path
+from contextvars import ContextVar
 from typing import Any
 
-from trainer.errors import InceptionError, StateError
-from trainer.state import STORAGE_REFUSALS, reported, storage_error
+from trainer.errors import InceptionError, StateError, StoreError
+from trainer.state import STORAGE_REFUSALS, storage_error
 
 SCHEME = "gs://"
 PATIENCE_SECONDS = 300.0
-_CHUNK_BYTES = 32 << 20
-"""How much of a large upload is sent again after a fault."""
+HASTY_SECONDS = 5.0
+"""The patience of who can do without the answer."""
+ANSWER_SECONDS = 60.0
+"""For which a connection may be silent; then it counts as lost."""
 
 
-class Bucket:
-    """The objects whose names begin with a prefix; an empty name is the object that is called as the prefix."""
-
-    def __init__(self, address: str) -> None:
-        """Errors: StateError where it is no address of a place in a bucket."""
-        self._bucket, self._prefix = parts(address.rstrip("/"))
-
-    @property
-    def address(self) -> str:
-        return f"{SCHEME}{self._bucket}/{self._prefix}"
-
-    def names(self) -> Iterator[str]:
-        with answering(self.address):
-            yield from (
-                blob.name.removeprefix(f"{self._prefix}/")
-                for blob in self._client.list_blobs(self._bucket, prefix=f"{self._prefix}/", retry=patient())
-            )
-
-    def read(self, name: str) -> bytes:
-        with self._found(name):
-            content: bytes = self._blob(name).download_as_bytes(retry=patient())
-            return content
-
-    def write(self, name: str, content: bytes) -> None:
-        with answering(self._address(name)):
-            self._blob(name).upload_from_string(content, "application/octet-stream", retry=patient())
-
-    @contextmanager
-    def reading(self, name: str) -> Iterator[Path]:
-        with _local_copy() as path:
-            with self._found(name):
-                self._blob(name).download_to_filename(str(path), retry=patient())
-            yield path
-
-    @contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
-        with _local_copy() as path:
-            with reported(path):
-                yield path
-            with answering(self._address(name)):
-                blob = self._blob(name)
-                blob.chunk_size = _CHUNK_BYTES  # for this alone: what is downloaded in chunks is not checked
-                blob.upload_from_filename(str(path), "application/octet-stream", retry=patient())
-
-    def remove(self, name: str) -> None:
-        with answering(self._address(name)):
-            self._client.bucket(self._bucket).delete_blobs([self._blob(name)], on_error=lambda _: None, retry=patient())
-
-    @contextmanager
-    def _found(self, name: str) -> Iterator[None]:
-        from google.api_core.exceptions import NotFound
-
-        address = self._address(name)
-        with answering(address):
-            try:
-                yield
-            except NotFound as error:
-                if "bucket does not exist" in error.message:
-                    raise
-                raise FileNotFoundError(f"there is no {address}") from None
-
-    def _blob(self, name: str) -> Any:
-        return self._client.bucket(self._bucket).blob(f"{self._prefix}/{name}" if name else self._prefix)
-
-    def _address(self, name: str) -> str:
-        return f"{self.address}/{name}" if name else self.address
-
-    @cached_property
-    def _client(self) -> Any:
-        return client()
+_hasty: ContextVar[bool] = ContextVar("hasty", default=False)
 
 
-@contextmanager
-def _local_copy() -> Iterator[Path]:
-    """A path for an object on its way, in the folder for temporary files."""
-    with reported(Path(tempfile.gettempdir())):
-        folder = tempfile.mkdtemp(prefix="inception-")
-    try:
-        yield Path(folder, "object")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def parts(address: str, kind: type[InceptionError] = StateError) -> tuple[str, str]:
-    """Bucket and name of an address. Errors: one of `kind` where it lacks one of them."""
+def parts(address: str) -> tuple[str, str]:
+    """Bucket and name of an address; the name of a whole bucket is empty. Errors: StateError."""
     bucket, _, name = address.removeprefix(SCHEME).partition("/")
-    if not may_be_bucket(bucket) or not name or name.endswith("/"):
-        raise kind(f"Received the address {address!r}.", f"Write it as {SCHEME}bucket/path.")
+    if not may_be_bucket(bucket) or name.endswith("/"):
+        raise StateError(f"Received the address {address!r}.", f"Write it as {SCHEME}bucket/path.")
     return bucket, name
 
 
@@ -134,11 +53,26 @@ def patient() -> Any:
     """When and how long to try again."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    return DEFAULT_RETRY.with_timeout(PATIENCE_SECONDS)
+    return DEFAULT_RETRY.with_timeout(HASTY_SECONDS if _hasty.get() else PATIENCE_SECONDS)
 
 
 @contextmanager
-def answering(address: str, kind: type[InceptionError] = StateError) -> Iterator[None]:
+def hastily() -> Iterator[None]:
+    """Ask within the block for no longer than somebody waits who can do without the answer."""
+    before = _hasty.set(True)
+    try:
+        yield
+    finally:
+        _hasty.reset(before)
+
+
+def patience() -> dict[str, Any]:
+    """The client's arguments for all that may be asked again."""
+    return {"retry": patient(), "timeout": ANSWER_SECONDS}
+
+
+@contextmanager
+def answering(address: str, kind: type[InceptionError] = StoreError) -> Iterator[None]:
     """Turn what the service and the network refuse about `address` into an error of `kind` that says what to do.
 
     What the local disk refuses is a StateError always, and a FileNotFoundError stays what it is.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from trainer.state import reported, write_atomically
+from trainer.state import reported, shared, write_atomically
+from trainer.storage.stored import Stored
 
 
 class Folder:
@@ -19,10 +22,16 @@ class Folder:
     def address(self) -> str:
         return str(self.root)
 
-    def names(self) -> Iterator[str]:
+    def names(self, below: str = "") -> Iterator[str]:
         with reported(self.root):
-            for folder, _, files in os.walk(self.root, onerror=_unless_missing):
-                yield from (Path(folder, file).relative_to(self.root).as_posix() for file in files)
+            for folder, _, files in os.walk(self.root / below.rpartition("/")[0], onerror=_unless_missing):
+                found = (Path(folder, file).relative_to(self.root).as_posix() for file in files)
+                yield from (name for name in found if name.startswith(below))
+
+    def stored(self, below: str = "") -> Iterator[Stored]:
+        for name in self.names(below):
+            with suppress(FileNotFoundError):  # another has removed it meanwhile
+                yield self._stored(name)
 
     def read(self, name: str) -> bytes:
         with self.reading(name) as path, reported(path):
@@ -48,11 +57,26 @@ class Folder:
             try:
                 yield Path(beside)
                 _sync(beside)
-                os.chmod(beside, 0o644)
+                os.chmod(beside, shared(0o666))
                 os.replace(beside, path)
             except BaseException:
                 Path(beside).unlink(missing_ok=True)
                 raise
+
+    def get(self, held: Stored, path: Path) -> None:
+        beside = path.with_name(f".{path.name}.part")
+        with self.reading(held.name) as there, reported(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copyfile(there, beside)
+                os.replace(beside, path)
+            finally:
+                beside.unlink(missing_ok=True)
+
+    def put(self, name: str, path: Path) -> Stored:
+        with self.writing(name) as beside:
+            shutil.copyfile(path, beside)
+        return self._stored(name)
 
     def remove(self, name: str) -> None:
         path = self.root / name
@@ -63,6 +87,22 @@ class Folder:
                 folder.rmdir()
             if folder == self.root:
                 break
+
+    def _stored(self, name: str) -> Stored:
+        status = (self.root / name).stat()
+        changed = datetime.fromtimestamp(status.st_mtime, UTC)
+        return Stored(name, status.st_size, f"{status.st_size} mtime:{status.st_mtime_ns}", changed=changed)
+
+
+@contextmanager
+def local_copy() -> Iterator[Path]:
+    """A path for an object on its way, in the folder for temporary files."""
+    with reported(Path(tempfile.gettempdir())):
+        folder = tempfile.mkdtemp(prefix="inception-")
+    try:
+        yield Path(folder, "object")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unless_missing(error: OSError) -> None:

@@ -1,55 +1,62 @@
-"""Single objects of Google Cloud Storage by their whole addresses, for what users name: one, a prefix, a bucket."""
+"""Single objects of any store by their whole addresses, for what users name: one, a prefix, a bucket."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from functools import cached_property
-from typing import Any
+from contextlib import contextmanager
 
-from trainer.errors import DataError
-from trainer.storage.google import SCHEME, answering, client, may_be_bucket, patient
+from trainer.errors import DataError, StateError
+from trainer.storage import Place, place
 
 
 class Objects:
-    """Errors of all methods: DataError (no such bucket, no access, no answer). May be used by several threads."""
+    """Errors of all methods: DataError (no such store, bucket or access, no answer). May be used by several threads."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, Place] = {}
+        self._opening = threading.Lock()
+
+    def expect(self, address: str) -> None:
+        """Errors: DataError where there can be no such store. Nothing is asked."""
+        with _as_data_error():
+            self._divided(address)
 
     def are_under(self, beginning: str) -> Iterator[str]:
         """Addresses of all objects whose address begins so; it names at least the bucket, `gs://bucket/`.
 
         What stands for a folder in the console (a name that ends with a slash) is none.
         """
-        bucket, prefix = _parts(beginning)
-        with answering(beginning, DataError):
-            for held in self._client.list_blobs(bucket, prefix=prefix, retry=patient()):
+        with _as_data_error():
+            bucket, prefix = self._divided(beginning)
+            for held in bucket.stored(prefix):
                 if not held.name.endswith("/"):
-                    yield f"{SCHEME}{bucket}/{held.name}"
+                    yield f"{bucket.address}/{held.name}"
 
     def is_there(self, address: str) -> bool:
-        bucket, name = _parts(address)
-        with answering(address, DataError):
-            return self._client.bucket(bucket).get_blob(name, retry=patient()) is not None
+        # Lists are sorted: what has this very name comes before all whose names are longer.
+        return next(self.are_under(address), None) == address
 
     def read(self, address: str) -> bytes:
         """Errors: FileNotFoundError."""
-        from google.api_core.exceptions import NotFound
+        with _as_data_error():
+            bucket, name = self._divided(address)
+            return bucket.read(name)
 
-        bucket, name = _parts(address)
-        with answering(address, DataError):
-            try:
-                content: bytes = self._client.bucket(bucket).blob(name).download_as_bytes(retry=patient())
-            except NotFound as error:
-                if "bucket does not exist" in error.message:
-                    raise
-                raise FileNotFoundError(f"there is no {address}") from None
-        return content
-
-    @cached_property
-    def _client(self) -> Any:
-        return client()
+    def _divided(self, address: str) -> tuple[Place, str]:
+        """The bucket and the name in it. Errors: StateError."""
+        scheme, _, rest = address.partition("://")
+        name, _, inside = rest.partition("/")
+        bucket = f"{scheme}://{name}"
+        with self._opening:
+            if bucket not in self._buckets:
+                self._buckets[bucket] = place(bucket)
+            return self._buckets[bucket], inside
 
 
-def _parts(address: str) -> tuple[str, str]:
-    bucket, _, name = address.removeprefix(SCHEME).partition("/")
-    if not may_be_bucket(bucket):
-        raise DataError(f"Received the address {address!r}.", f"Write it as {SCHEME}bucket/path.")
-    return bucket, name
+@contextmanager
+def _as_data_error() -> Iterator[None]:
+    try:
+        yield
+    except StateError as error:
+        raise DataError(error.message, error.remedy) from error

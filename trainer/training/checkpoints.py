@@ -23,7 +23,7 @@ from trainer.errors import ForeignCheckpoint
 from trainer.events import note
 from trainer.record import Epoch
 from trainer.state import STORAGE_REFUSALS, State, storage_error
-from trainer.storage import place
+from trainer.storage import place, store_address
 from trainer.training import array_file
 
 KEPT = 2
@@ -54,8 +54,12 @@ class Checkpoint:
 
 
 def opened(recipe: Recipe, fingerprint: str, run_key: str, state: State) -> Checkpoints:
-    """The checkpoints of a run key, where its recipe wants them. Errors: StateError (no such kind of place)."""
-    elsewhere = recipe.resources.checkpoints
+    """The checkpoints of a run key: where its recipe wants them, else in the store, where there is one, else here.
+
+    Errors: StateError (no such kind of place).
+    """
+    store = store_address()
+    elsewhere = recipe.resources.checkpoints or (f"{store}/checkpoints" if store else None)
     where = f"{elsewhere.rstrip('/')}/{run_key}" if elsewhere else state.checkpoints(run_key)
     return Checkpoints(where, belonging(recipe, fingerprint))
 

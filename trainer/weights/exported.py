@@ -16,7 +16,6 @@ from filelock import FileLock
 from trainer.errors import WeightsError
 from trainer.exporting.description import BESIDE_FILE
 from trainer.state import reported
-from trainer.storage.google import SCHEME
 from trainer.weights import bucket, served
 from trainer.weights.obtaining import checksum
 from trainer.weights.served import Begun, Start
@@ -33,7 +32,7 @@ def find(address: str, variant: str, classes: Sequence[str], cache: Path) -> Sta
     """Read an exported model.
 
     Args:
-        address: of the `.keras` file, a path or gs://.
+        address: of the `.keras` file, a path or in an object store.
         variant: the network that the recipe asks for.
         classes: of the data.
         cache: folder for what is downloaded.
@@ -74,7 +73,7 @@ def fill(start: Start, network: keras.Model, member: int) -> Begun:
 
 
 def _here(address: str, cache: Path) -> Path:
-    if not address.startswith(SCHEME):
+    if "://" not in address:
         path = Path(address).expanduser().absolute()
         if not path.is_file():
             raise WeightsError(f"There is no file {path}.", _HOW_TO_MAKE)

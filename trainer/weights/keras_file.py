@@ -58,24 +58,23 @@ def _expect_whole(file: h5py.File) -> None:
 
     Errors: ValueError.
     """
-    total = 0
+    announced = 0
 
-    def look(name: str, link: Any) -> None:
-        if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
-            raise ValueError(f"its {name} is a link")  # noqa: TRY004 - it is the file that is wrong
+    def look(name: str, link: Any) -> str | None:
+        return f"its {name} is a link" if isinstance(link, h5py.SoftLink | h5py.ExternalLink) else None
 
-    def weigh(name: str, thing: h5py.Dataset | h5py.Group) -> None:
-        nonlocal total
+    def weigh(name: str, thing: h5py.Dataset | h5py.Group) -> str | None:
+        nonlocal announced
         if not isinstance(thing, h5py.Dataset):
-            return
-        if thing.external or thing.is_virtual:
-            raise ValueError(f"its {name} lies in another file")
-        total += thing.nbytes
-        if total > _MOST_BYTES:
-            raise ValueError(f"it announces more than {_MOST_BYTES // 1_000_000_000} GB")
+            return None
+        announced += thing.nbytes
+        if announced > _MOST_BYTES:
+            return f"it announces more than {_MOST_BYTES // 1_000_000_000} GB"
+        return f"its {name} lies in another file" if thing.external or thing.is_virtual else None
 
-    file.visititems_links(look)
-    file.visititems(weigh)
+    wrong = file.visititems_links(look) or file.visititems(weigh)  # what is returned ends the visit
+    if wrong:
+        raise ValueError(wrong)
 
 
 def _parts(layer: keras.Layer, count: int) -> Sequence[str]:

@@ -12,7 +12,6 @@ from filelock import FileLock
 
 from trainer.errors import WeightsError
 from trainer.state import reported
-from trainer.storage.google import SCHEME
 from trainer.weights import bucket
 from trainer.weights.published import Download, Weights
 
@@ -30,7 +29,7 @@ def obtain(weights: Weights, address: str, with_classifier: bool, cache: Path) -
 
     Args:
         weights: what is wanted.
-        address: a path, a gs:// address, one of `weights.names`, or empty for the published file.
+        address: a path, an address in an object store, one of `weights.names`, or empty for the published file.
         with_classifier: of the published file: whole, or without its classifier.
         cache: folder for what is downloaded.
 
@@ -44,7 +43,7 @@ def obtain(weights: Weights, address: str, with_classifier: bool, cache: Path) -
         if download is not None:
             path = _downloaded(download, weights, cache)
             source = download.address
-        elif address.startswith(SCHEME):
+        elif "://" in address:
             path, source = bucket.fetch(address, cache / "weights"), address
         else:
             path, source = Path(address).expanduser().absolute(), address

@@ -185,12 +185,6 @@ def test_a_folder_that_cannot_be_used_says_why_and_what_to_do(wrong: str, images
     assert remedy in caught.value.remedy
 
 
-def test_an_object_store_is_not_a_local_folder(state: State) -> None:
-    """An address this source cannot read is refused with the way out."""
-    with pytest.raises(DataError, match="not a local folder"):
-        source("gs://bucket/images", state)
-
-
 def test_a_file_that_vanishes_while_it_is_read_is_named(images: Images, state: State) -> None:
     """A source somebody is tidying up ends the run with the file that has gone."""
     folder = images("a/1.png", "b/2.png")

@@ -22,6 +22,7 @@ from trainer.data.sources import Source, open_source
 from trainer.data.sources.tfds_address import Address
 from trainer.errors import DataError
 from trainer.state import State
+from trainer.storage import place
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
@@ -123,6 +124,33 @@ def test_the_digest_is_of_the_contents_wherever_they_lie(prepared: Path, state: 
     content[len(content) // 2] ^= 1
     shard.write_bytes(bytes(content))
     assert source("tiny_colours", state, tmp_path / "copy").fingerprint().digest != before
+
+
+@pytest.mark.parametrize("address", ["gs://b/tfds", "memory://{}/tfds"])
+def test_prepared_data_may_lie_in_a_store(
+    address: str, prepared: Path, state: State, tmp_path: Path, storage: Any
+) -> None:
+    """Known by one list, without a download; fetched once, through faults, and read as from a disk."""
+    there = place(address.format(tmp_path.name))
+    for path in prepared.rglob("*"):
+        if path.is_file():
+            there.put(path.relative_to(prepared).as_posix(), path)
+    of_it = open_source(Data(source="tfds:tiny_colours", data_dir=there.address), state)
+    identity = of_it.fingerprint()
+    here = source("tiny_colours", state, prepared)
+    assert identity.summary == here.fingerprint().summary
+    assert storage.count("download") == 0
+    for action in (429, "drop", "truncate", "corrupt"):
+        storage.fault("download", action)
+    assert list(of_it.examples()) == list(here.examples())
+    fetched = storage.count("download")
+    again = open_source(Data(source="tfds:tiny_colours:1.10.0", data_dir=there.address), state)
+    assert again.fingerprint() == identity
+    assert again.total() == 52
+    assert storage.count("download") == fetched
+    with pytest.raises(DataError, match=r"holds no prepared dataset 'tiny_colour'") as caught:
+        open_source(Data(source="tfds:tiny_colour", data_dir=there.address), state).fingerprint()
+    assert "tiny_colours" in caught.value.remedy
 
 
 def test_without_a_data_dir_it_is_made_in_the_state_folder_and_keeps_its_identity(state: State) -> None:

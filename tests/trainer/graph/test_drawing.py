@@ -20,7 +20,7 @@ NAMES = sorted(zoo.VARIANTS)
 
 
 def graph_of(variant: str, **options: Any) -> Graph:
-    return modules.of(zoo.build(Model(variant=variant, width=0.125, **options), 3))
+    return modules.of(zoo.outline(Model(variant=variant, width=0.125, **options), 3))
 
 
 def words_of(graph: Graph) -> list[str]:

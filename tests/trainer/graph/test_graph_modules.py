@@ -19,7 +19,7 @@ NAMES = sorted(zoo.VARIANTS)
 
 @functools.cache
 def graph_of(variant: str, **options: Any) -> Graph:
-    return modules.of(zoo.build(Model(variant=variant, width=0.25, **options), 10))
+    return modules.of(zoo.outline(Model(variant=variant, width=0.25, **options), 10))
 
 
 def module(graph: Graph, title: str) -> Module:
@@ -46,7 +46,7 @@ def labels(flow: Flow) -> list[Any]:
 def test_every_convolution_and_pool_is_a_step(name: str) -> None:
     """As many boxes as layers of each kind, counted with the repetitions; nothing is lost or drawn twice."""
     model = Model(variant=name, width=0.25)
-    network = zoo.build(model, 10)
+    network = zoo.outline(model, 10)
     graph = modules.of(network)
     kinds: dict[str, tuple[Any, ...]] = {
         "convolution": (layers.Conv2D, layers.SeparableConv2D),
@@ -62,7 +62,7 @@ def test_every_convolution_and_pool_is_a_step(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_modules_follow_one_another(name: str) -> None:
     """Each takes the output of the one it names as its source; together they cost what the network costs."""
-    network = zoo.build(Model(variant=name, width=0.25), 10)
+    network = zoo.outline(Model(variant=name, width=0.25), 10)
     graph = modules.of(network)
     outputs = {stage.name: stage.output_shape for stage in cost.of(network).stages}
     assert [one.title for one in graph.modules if one.source is None] == [graph.modules[0].title]

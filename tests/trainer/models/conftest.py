@@ -20,7 +20,7 @@ def cost_of() -> Callable[..., Cost]:
 
     @functools.cache
     def build(classes: int, **model: Any) -> Cost:
-        return cost.of(zoo.build(Model(**model), classes))
+        return cost.of(zoo.outline(Model(**model), classes))
 
     return build
 

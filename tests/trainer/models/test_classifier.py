@@ -15,7 +15,7 @@ from trainer.data.images import resize
 from trainer.models import classifier, zoo
 
 SMALL = Model(variant="googlenet", stem="small", width=0.1, image_size=32, auxiliary=True, dropout=0.5)
-NORMALISED = Model(variant="inception_v2", stem="small", width=0.1, image_size=32)
+NORMALISED = Model(variant="inception_small", width=0.1, image_size=32)
 MODULE = Model(variant="inception_module", width=0.1)
 
 

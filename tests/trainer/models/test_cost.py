@@ -22,6 +22,17 @@ def test_parameters_agree_with_keras(variant: str) -> None:
     assert (found.parameters, found.trainable) == (network.count_params(), trainable)
 
 
+@pytest.mark.parametrize("variant", ["googlenet", "inception_v2"])
+def test_an_outline_costs_what_the_network_does(variant: str) -> None:
+    """Layer by layer; it has no values, and leaves none to be drawn for the networks that are built after it."""
+    model = Model(variant=variant, width=0.25)
+    outline = zoo.outline(model, 3)
+    network = zoo.build(model, 3)
+    assert cost.of(outline) == cost.of(network)
+    assert [weight.path for weight in outline.weights] == [weight.path for weight in network.weights]
+    assert all(weight._value is None for weight in outline.weights)
+
+
 def test_a_small_network_costs_what_arithmetic_says() -> None:
     """Convolution, separable convolution and Dense layers are counted by hand."""
     image = keras.Input((8, 8, 3))

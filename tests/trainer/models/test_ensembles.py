@@ -12,7 +12,7 @@ from trainer.config import Model, Views
 from trainer.models import classifier
 
 SMALL = Model(variant="googlenet", stem="small", width=0.1, image_size=32, auxiliary=True)
-NORMALISED = Model(variant="inception_v2", stem="small", width=0.1, image_size=32)
+NORMALISED = Model(variant="inception_small", width=0.1, image_size=32)
 MODULE = Model(variant="inception_module", width=0.1, image_size=8)
 
 

@@ -97,7 +97,7 @@ def operations(step: Any, images: np.ndarray) -> set[str]:
 def test_what_is_trained_is_fused_and_what_is_served_is_stock(name: str) -> None:
     """Every normalisation of a training network, under the paths of variables that the stock network has."""
     model = Model(variant=name, stem="small", width=0.02, image_size=32)
-    trained, plain = classifier.for_training(model, 3, (32, 32)).get_layer(name), zoo.build(model, 3)
+    trained, plain = classifier.for_training(model, 3, (32, 32)).get_layer(name), zoo.outline(model, 3)
     assert [w.path for w in trained.weights] == [w.path for w in plain.weights]
     kinds = {type(layer) for layer in trained.layers if isinstance(layer, layers.BatchNormalization)}
     assert kinds == {FusedBatchNormalization}

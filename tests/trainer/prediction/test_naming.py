@@ -9,13 +9,19 @@ import pytest
 
 from trainer.errors import DataError
 from trainer.prediction.naming import FEW, find
+from trainer.storage import place
 
 FILES = ("a.png", "sub/b.JPG", "sub/deep/ü c.webp", "sub/[1].png", ".hidden/x.png", "sub/.y.png", "readme.txt", "IMG_1")
 
 
-@pytest.fixture(params=["disk", "bucket"])
+@pytest.fixture(params=["disk", "bucket", "memory"])
 def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder, or a prefix in a bucket, with FILES; ends in a slash."""
+    """A folder, or a prefix in a bucket or another object store, with FILES; ends in a slash."""
+    if request.param == "memory":
+        there = place(f"memory://{tmp_path.name}")
+        for name in (*(f"some/{name}" for name in FILES), "something/else.png"):
+            there.write(name, b"")
+        return f"{there.address}/some/"
     if request.param == "bucket":
         storage: Any = request.getfixturevalue("storage")
         storage.page = 3
@@ -48,7 +54,7 @@ def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 )
 def test_a_file_or_a_pattern_names_pictures(word: str, named: list[str], somewhere: str) -> None:
     """A star stops at a slash, two do not; a file itself may be called anything; a bucket hides no names."""
-    hidden = ["sub/.y.png"] if word == "sub/*" and somewhere.startswith("gs://") else []
+    hidden = ["sub/.y.png"] if word == "sub/*" and "://" in somewhere else []
     assert list(find([somewhere + word]).addresses) == [somewhere + name for name in [*hidden, *named]]
 
 
@@ -57,7 +63,7 @@ def test_a_folder_names_all_pictures_below_it(slash: str, somewhere: str) -> Non
     """Sorted; what is not called like a picture is counted."""
     found = find([somewhere.rstrip("/") + slash])
     names = [address.removeprefix(somewhere) for address in found.addresses]
-    hidden = [".hidden/x.png", "sub/.y.png"] if somewhere.startswith("gs://") else []
+    hidden = [".hidden/x.png", "sub/.y.png"] if "://" in somewhere else []
     assert names == sorted(["a.png", "sub/[1].png", "sub/b.JPG", "sub/deep/ü c.webp", *hidden])
     assert found.passed_over == 2
     assert not found.ordered
@@ -116,7 +122,7 @@ def test_what_names_nothing_is_an_error(word: str, says: str, tmp_path: Path) ->
         ("gs://", "Received the address"),
         ("gs://b*/x.png", "Received the address"),
         ("gs://b/[z-a].png", "Received the pattern"),
-        ("s3://b/x.png", "Received 's3://b/x.png'"),
+        ("s33://b/x.png", "there is no store 's33'"),
     ],
 )
 def test_what_names_nothing_in_a_bucket_is_an_error(word: str, says: str, storage: Any) -> None:

@@ -185,6 +185,17 @@ def test_the_sweep_deletes_what_was_shown_and_no_more(house: House) -> None:
 
 
 @pytest.mark.slow
+def test_a_folder_that_is_a_cache_of_a_store_is_left_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not tell what other machines use; versions and MLflow runs go as ever."""
+    everything = plan(house.state, house.registry, house.ledger, house.tracked, NAME, 2)
+    monkeypatch.setenv("INCEPTION_STORE", "gs://b/team")
+    monkeypatch.setenv("INCEPTION_LEDGERS", str(house.state.root / "ledger"))
+    shared = plan(house.state, house.registry, house.ledger, house.tracked, NAME, 2)
+    kinds = {"logged model", "MLflow run", "version"}
+    assert shared.items == [item for item in everything.items if item.kind in kinds]
+    assert len(shared.items) < len(everything.items)
+
+
 @pytest.mark.parametrize("cut_after", [2, 9])
 def test_a_sweep_that_was_cut_is_finished_by_the_next(house: House, cut_after: int) -> None:
     """Whatever had gone by then, the rest is found again."""

@@ -11,11 +11,15 @@ from trainer.errors import StateError
 from trainer.storage import Folder, Place, place
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", "bucket", "memory", "file"])
 def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "bucket":
         request.getfixturevalue("storage")
         return place("gs://b/some/where")
+    if request.param == "memory":
+        return place(f"memory://{tmp_path.name}/some/where")
+    if request.param == "file":
+        return place(f"file://{tmp_path}/some/where")
     return place(tmp_path / "some" / "where")
 
 
@@ -44,6 +48,28 @@ def test_a_place_holds_what_is_written(somewhere: Place) -> None:
     somewhere.remove("a")
     somewhere.remove("a")
     assert list(somewhere.names()) == ["sub/b"]
+
+
+def test_a_copy_goes_there_and_back(somewhere: Place, tmp_path: Path) -> None:
+    """What an upload says of a file, a list says too, and by that it is fetched; its mark changes with its content."""
+    (tmp_path / "file").write_bytes(b"one")
+    put = somewhere.put("sub/a", tmp_path / "file")
+    somewhere.write("other", b"")
+    assert [held.name for held in somewhere.stored("sub/")] == ["sub/a"]
+    assert [held.name for held in somewhere.stored("su")] == ["sub/a"]
+    assert list(somewhere.stored("none/")) == []
+    [listed] = somewhere.stored("sub/")
+    assert (listed.mark, listed.size) == (put.mark, 3)
+    somewhere.get(listed, tmp_path / "back" / "a")
+    assert (tmp_path / "back" / "a").read_bytes() == b"one"
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["a"]
+    somewhere.write("sub/a", b"two and more")
+    [now] = somewhere.stored("sub/")
+    assert now.mark != listed.mark
+    somewhere.remove("sub/a")
+    with pytest.raises(FileNotFoundError, match="there is no "):
+        somewhere.get(now, tmp_path / "back" / "a")
+    assert (tmp_path / "back" / "a").read_bytes() == b"one"
 
 
 def test_what_is_not_there_is_not_found(somewhere: Place) -> None:

@@ -127,7 +127,7 @@ def test_validation_is_unsmoothed_without_dropout_and_counts_a_part_batch(
         ("mixed_bfloat16", ['train.optimizer={name="sgd", momentum=0.9}', "train.l2=0.001"]),
         (
             "mixed_bfloat16",
-            ["model.variant=inception_v2", "model.stem=small", 'train.optimizer={name="rmsprop"}', "train.ema={}"],
+            ["model.variant=inception_small", 'train.optimizer={name="rmsprop"}', "train.ema={}"],
         ),
     ],
     ids=["float32, adamw, average", "mixed_bfloat16, sgd", "mixed_bfloat16, rmsprop, batch normalisation, average"],

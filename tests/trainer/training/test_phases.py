@@ -125,6 +125,7 @@ def weights(trained: Trained, state: State) -> list[np.ndarray]:
     return [w.numpy() for w in mlflow.tensorflow.load_model(trained.model_uri).weights]
 
 
+@pytest.mark.slow
 def test_two_phases_stand_in_the_curves_and_no_interruption_shows(
     digits: Any, digits_state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +168,6 @@ CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 def test_a_shipped_recipe_names_a_stage_of_its_network(name: str) -> None:
     """Its two phases can be planned, and the second moves less than everything."""
     shipped = config.load(CONFIGS / f"{name}.toml")
-    head, tuning = phases(shipped, zoo.build(shipped.model, 5), STEPS)
+    head, tuning = phases(shipped, zoo.outline(shipped.model, 5), STEPS)
     assert "head" not in head.frozen | tuning.frozen
     assert frozenset() < tuning.frozen < head.frozen

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from trainer.errors import WeightsError
+from trainer.storage import place
 from trainer.weights import bucket
 from trainer.weights.obtaining import obtain
 from trainer.weights.published import find
@@ -17,7 +18,7 @@ CONTENT = b"of a network" * 500
 
 
 def test_an_object_is_fetched_once(storage: Any, tmp_path: Path) -> None:
-    """As long as the bucket holds the same generation."""
+    """As long as the bucket holds the same content."""
     storage.put("w/a.h5", CONTENT)
     first = bucket.fetch("gs://b/w/a.h5", tmp_path)
     assert first.name == "a.h5"
@@ -26,7 +27,7 @@ def test_an_object_is_fetched_once(storage: Any, tmp_path: Path) -> None:
     assert storage.count("download") == 1
 
 
-def test_a_new_generation_is_fetched_again(storage: Any, tmp_path: Path) -> None:
+def test_a_new_content_is_fetched_again(storage: Any, tmp_path: Path) -> None:
     """What is in the bucket now is what the training begins with."""
     storage.put("a.h5", CONTENT)
     bucket.fetch("gs://b/a.h5", tmp_path)
@@ -65,12 +66,23 @@ def test_the_same_name_elsewhere_is_another_file(storage: Any, tmp_path: Path) -
 
 
 def test_a_download_that_arrives_damaged_is_refused(storage: Any, tmp_path: Path) -> None:
-    """The client compares checksums; nothing is left under the file's name."""
+    """Checksums are compared, and it is asked for again; nothing is left under the file's name."""
     storage.put("a.h5", CONTENT)
-    storage.fault("download", "corrupt")
+    storage.fault("download", "corrupt", times=9)
     with pytest.raises(WeightsError, match=r"gs://b/a.h5 cannot be used: Checksum mismatch"):
         bucket.fetch("gs://b/a.h5", tmp_path)
     assert not list(tmp_path.rglob("a.h5"))
+
+
+def test_another_store_will_do(tmp_path: Path) -> None:
+    """Whatever fsspec knows; a store whose package is missing says which."""
+    there = place(f"memory://{tmp_path.name}/w")
+    there.write("a.h5", CONTENT)
+    assert bucket.fetch(f"{there.address}/a.h5", tmp_path).read_bytes() == CONTENT
+    there.write("a.h5", CONTENT[::-1])
+    assert bucket.fetch(f"{there.address}/a.h5", tmp_path).read_bytes() == CONTENT[::-1]
+    with pytest.raises(WeightsError, match="there is no store 's33'"):
+        bucket.fetch("s33://b/a.h5", tmp_path)
 
 
 @pytest.mark.parametrize(

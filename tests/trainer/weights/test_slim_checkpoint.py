@@ -243,8 +243,9 @@ def test_every_variable_is_loaded_from_slims(variant: str, arrays_of: ArraysOf, 
             np.testing.assert_array_equal(np.asarray(variable), expected, err_msg=variable.path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def v2(arrays_of: ArraysOf) -> tuple[keras.Model, Arrays]:
+    """None may change it."""
     network, _, arrays = arrays_of("inception_v2")
     return network, arrays
 

@@ -1,4 +1,4 @@
-"""Sources of images: `digits`, `tfds:<name>[/<config>][:<version>]`, `folder:<path>`.
+"""Sources of images: `digits`, `tfds:<name>[/<config>][:<version>]`, `folder:<path, gs://… or another store>`.
 
 source = open_source(recipe.data, state)
 source.fingerprint()     # cheap: file names, sizes and remembered checksums
@@ -11,6 +11,7 @@ from trainer.config import Data
 from trainer.data.sources.base import RawExample, Source, SourceIdentity
 from trainer.data.sources.digits import DigitsSource
 from trainer.data.sources.folder import FolderSource
+from trainer.data.sources.stored_folder import StoredFolderSource
 from trainer.data.sources.tfds import TfdsSource
 from trainer.state import State
 
@@ -26,5 +27,5 @@ def open_source(data: Data, state: State) -> Source:
         case "tfds":
             return TfdsSource(data, address, state)
         case "folder":
-            return FolderSource(data, address, state)
+            return StoredFolderSource(data, address) if "://" in address else FolderSource(data, address, state)
     raise AssertionError(f"config.Data accepted the source kind {kind!r}")

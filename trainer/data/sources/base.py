@@ -9,7 +9,7 @@ from typing import Protocol
 
 from trainer.config import Data, canonical_json, sha256_text
 
-DIVISION_VERSION = 2
+DIVISION_VERSION = 3
 """Raised when the same source and recipe would be decoded, divided or stored differently than before."""
 
 

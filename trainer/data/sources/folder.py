@@ -1,51 +1,34 @@
-"""A folder with one sub-folder per class, either directly or below split folders (`train`, `validation`, `test`).
+"""A folder of this machine, or one that is mounted like it, with images as `layout.py` has it.
 
-Every file below a class folder is a candidate, whatever its name; what turns out to be no image is listed as
-rejected. Names that begin with a dot are passed over. The folder may grow between runs.
+What turns out to be no image is listed as rejected. The folder may grow between runs.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config import Data
 from trainer.data.digests import UNREADABLE, FileFact, digests
 from trainer.data.sources.base import RawExample, SourceIdentity, identify
-from trainer.data.splits import OFFICIAL_NAMES
+from trainer.data.sources.layout import RULE, Layout
 from trainer.errors import DataError
 from trainer.state import State
 
-LAYOUT = "Lay the images out as <folder>/<class>/<image>, or <folder>/train/<class>/<image> beside validation and test."
 CHANGED = "Run again when nothing is being written there."
-READ_FIRST = ("test", "validation", "train", None)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    name: str
-    """Relative to the source's folder, with forward slashes."""
-    label: int
-    split: str | None
-    fact: FileFact | None
-    """None: nothing that can be read (a dangling link, a pipe)."""
 
 
 class FolderSource:
     def __init__(self, data: Data, address: str, state: State) -> None:
-        if "://" in address:
-            raise DataError(
-                f"folder:{address} is not a local folder.", "Copy or mount it, and write folder:<path of that folder>."
-            )
         self._data = data
         self._address = address
         self._state = state
         self._root = Path(address).expanduser()
+        self._layout = Layout(OnDisk(self._root))
 
     def fingerprint(self) -> SourceIdentity:
-        files = self._candidates()
+        files = self._layout.candidates()
         facts = [file.fact for file in files if file.fact]
         known = dict(zip(facts, digests(facts, self._state.digests), strict=True))
         holds: list[tuple[str | int, ...]] = [("folder",), *(("class", name) for name in self.classes())]
@@ -60,16 +43,20 @@ class FolderSource:
         return identify(self._data, holds, summary)
 
     def classes(self) -> list[str]:
-        return sorted({_text(name) for folders in self._layout().values() for name in folders})
+        return self._layout.classes()
 
     def total(self) -> int | None:
-        return len(self._candidates())
+        return len(self._layout.candidates())
 
     def examples(self) -> Iterator[RawExample]:
-        for file in self._candidates():
+        from trainer.data.images import MAX_BYTES, TOO_LARGE  # which loads Pillow: nothing is decoded before
+
+        for file in self._layout.candidates():
             payload, problem = b"", ""
             if file.fact is None:
                 problem = "not a file that can be read"
+            elif file.fact.size > MAX_BYTES:
+                problem = TOO_LARGE
             else:
                 try:
                     payload = Path(file.fact.path).read_bytes()
@@ -81,56 +68,48 @@ class FolderSource:
                     problem = f"cannot be read: {error.strerror}"
             yield RawExample(file.name, file.label, file.split, payload, problem)
 
-    def _layout(self) -> dict[str | None, dict[str, str]]:
-        """Class folders (name to path) per split; the only key is None where there are no split folders."""
-        folders = self._folders(self._root)
-        below = {name: self._folders(Path(path)) for name, path in folders.items() if name.lower() in OFFICIAL_NAMES}
-        # A folder called "train" that holds files and no folders is a class: pictures of trains.
-        splits = {name: classes for name, classes in below.items() if classes}
-        if not splits:
-            if not folders:
-                raise DataError(f"The folder {self._root} has no class folders.", LAYOUT)
-            return {None: folders}
-        if others := sorted(folders.keys() - splits.keys()):
-            raise DataError(
-                f"The folder {self._root} has split folders ({', '.join(sorted(splits))}) and beside them "
-                f"{', '.join(others)}, which holds no classes of a split.",
-                LAYOUT,
-            )
-        layout: dict[str | None, dict[str, str]] = {}
-        for name, classes in splits.items():
-            split = OFFICIAL_NAMES[name.lower()]
-            if split in layout:
-                raise DataError(f"The folder {self._root} has more than one folder for the {split} split.", LAYOUT)
-            layout[split] = classes
-        self._check_same_classes(layout)
-        return layout
 
-    def _check_same_classes(self, layout: dict[str | None, dict[str, str]]) -> None:
-        if "train" not in layout:
-            raise DataError(f"The folder {self._root} has {', '.join(map(str, layout))} but no train folder.", LAYOUT)
-        every = {name for classes in layout.values() for name in classes}
-        for split, classes in layout.items():
-            if missing := sorted(every - classes.keys()):
-                raise DataError(
-                    f"The split {split} of {self._root} has no folder for the class {', '.join(missing)}, "
-                    "which another split has.",
-                    "Every split needs the same class folders: add the folder with its images, or rename the odd one.",
-                )
+class OnDisk:
+    """A way of looking into a folder of this machine."""
 
-    def _folders(self, folder: Path) -> dict[str, str]:
-        """Sub-folders by name. Errors: DataError."""
+    def __init__(self, root: Path) -> None:
+        self.root = str(root)
+        self._root = root
+
+    def folders(self, at: str) -> dict[str, str]:
+        folder = self._root / at
         try:
             with os.scandir(folder) as entries:
-                return {e.name: e.path for e in entries if not e.name.startswith(".") and e.is_dir()}
+                names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
         except FileNotFoundError:
             raise DataError(f"There is no folder {folder}.", self._around()) from None
         except NotADirectoryError:
-            raise DataError(f"{folder} is a file, not a folder.", LAYOUT) from None
+            raise DataError(f"{folder} is a file, not a folder.", RULE) from None
         except OSError as error:
-            raise DataError(
-                f"The folder {folder} cannot be read: {error.strerror}.", "Give read permission to it and its contents."
-            ) from None
+            raise _unreadable(folder, error) from None
+        return {name: f"{at}/{name}" if at else name for name in names}
+
+    def files(self, at: str) -> Iterator[tuple[str, FileFact | None]]:
+        return self._below(at, frozenset())
+
+    def _below(self, at: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, FileFact | None]]:
+        """A link back to a folder above is not followed."""
+        folder = self._root / at
+        try:
+            stat = folder.stat()
+            if (stat.st_dev, stat.st_ino) in above:
+                return
+            above |= {(stat.st_dev, stat.st_ino)}
+            with os.scandir(folder) as scan:
+                entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda e: e.name)
+        except OSError as error:
+            raise _unreadable(folder, error) from None
+        for entry in entries:
+            name = f"{at}/{entry.name}"
+            if entry.is_dir():
+                yield from self._below(name, above)
+            else:
+                yield name, _fact(entry)
 
     def _around(self) -> str:
         """What is there, for a path that leads nowhere."""
@@ -144,46 +123,11 @@ class FolderSource:
         found = f"{at} is there and holds {', '.join(there)}." if there else f"{at} is there, with no folders in it."
         return f"Mend the path: that of --data, or data.source in the recipe. {found}"
 
-    def _candidates(self) -> list[Candidate]:
-        layout = self._layout()
-        labels = {name: label for label, name in enumerate(self.classes())}
-        found: list[Candidate] = []
-        for split in READ_FIRST:
-            for name, path in sorted(layout.get(split, {}).items()):
-                files = [
-                    Candidate(_text(Path(file).relative_to(self._root).as_posix()), labels[_text(name)], split, fact)
-                    for file, fact in self._files(path, frozenset())
-                ]
-                if not files:
-                    raise DataError(
-                        f"The class folder {path} is empty.", "Put images of the class into it, or remove the folder."
-                    )
-                found += files
-        return found
 
-    def _files(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, FileFact | None]]:
-        """Files below a folder, sorted; a link back to a folder above is not followed."""
-        try:
-            stat = Path(folder).stat()
-            if (stat.st_dev, stat.st_ino) in above:
-                return
-            above |= {(stat.st_dev, stat.st_ino)}
-            with os.scandir(folder) as scan:
-                entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda e: e.name)
-        except OSError as error:
-            raise DataError(
-                f"The folder {folder} cannot be read: {error.strerror}.", "Give read permission to it and its contents."
-            ) from None
-        for entry in entries:
-            if entry.is_dir():
-                yield from self._files(entry.path, above)
-            else:
-                yield entry.path, _fact(entry)
-
-
-def _text(name: str) -> str:
-    """A file name as text that any document can hold; names need not be UTF-8."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"The folder {folder} cannot be read: {error.strerror}.", "Give read permission to it and its contents."
+    )
 
 
 def _fact(entry: os.DirEntry[str]) -> FileFact | None:

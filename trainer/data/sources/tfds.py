@@ -1,13 +1,14 @@
 """Datasets in the form of TensorFlow Datasets: `tfds:<name>[/<config>][:<version>]`.
 
-With `data.data_dir`, the prepared dataset that lies there; without, TFDS downloads into the state folder when the
-examples are asked for. Either way the fingerprint imports no TensorFlow: what lies prepared is known by its files,
-what is to be downloaded by its version, which TFDS never changes.
+With `data.data_dir`, the prepared dataset that lies there, be it in an object store; without, TFDS downloads into the
+state folder when the examples are asked for. Either way the fingerprint imports no TensorFlow: what lies prepared is
+known by its files, what is to be downloaded by its version, which TFDS never changes.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +19,14 @@ from trainer.config import Data
 from trainer.data.digests import FileFact, digests
 from trainer.data.sources.base import RawExample, SourceIdentity, identify
 from trainer.data.sources.tfds_address import INFO, Address, find
+from trainer.data.sources.tfds_stored import StoredDataset
 from trainer.data.splits import OFFICIAL_NAMES
 from trainer.errors import DataError, nearest
 from trainer.state import State, reported, storage_error
 
 READ_FIRST = ("test", "validation", "train")
+FEATURES, OWN = "features.json", "tensorflow_datasets."
+CLASS_KEYS = {"pythonClassName", "python_class_name", "type"}
 FETCHED = 16
 """Encoded images taken from TensorFlow at a time: each call costs as much as decoding a small one."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
@@ -38,7 +42,10 @@ class TfdsSource:
         if self._data.data_dir is None:
             address = _to_download(self._given)
             return identify(self._data, [address.facts], {"address": str(address)})
-        address, folder = find(self._given, self._data.data_dir)
+        if "://" in self._data.data_dir:
+            found = StoredDataset(self._given, self._data.data_dir)
+            return identify(self._data, found.holds(), found.summary())
+        address, folder = find(self._given, Path(self._data.data_dir).expanduser())
         # The JSON files describe the dataset in words that change with TFDS itself.
         with reported(folder):
             paths = sorted(path for path in folder.iterdir() if path.suffix != ".json" and path.name[0] != ".")
@@ -94,7 +101,9 @@ class TfdsSource:
             ) from None
         if self._data.data_dir is None:
             return _downloaded(_to_download(self._given), self._state.tfds)
-        _, folder = find(self._given, self._data.data_dir)
+        if "://" in self._data.data_dir:
+            return _prepared(StoredDataset(self._given, self._data.data_dir).fetched(self._state))
+        _, folder = find(self._given, Path(self._data.data_dir).expanduser())
         return _prepared(folder)
 
     @cached_property
@@ -179,9 +188,30 @@ def _prepared(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
     try:
+        _expect_own_features(folder)
         return tfds.builder_from_directory(str(folder))
     except Exception as error:  # what its parsers raise on what they find
         raise DataError(
             f"{folder} holds no dataset that TensorFlow Datasets can read: {error}.",
             "Prepare it again (tfds build), or set data.data_dir to another place.",
         ) from error
+
+
+def _expect_own_features(folder: Path) -> None:
+    """TFDS imports whatever module a dataset names as that of its features: its own are enough for images.
+
+    Errors: ValueError, OSError.
+    """
+    path = folder / FEATURES
+    left: list[Any] = [json.loads(path.read_bytes())] if path.exists() else []
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            for key in CLASS_KEYS & value.keys():
+                if isinstance(value[key], str) and not value[key].startswith(OWN):
+                    raise ValueError(f"its features are of {value[key][:200]!r}, which are not TFDS' own")
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+        elif isinstance(value, str) and value.startswith("{"):  # a feature's own settings, as text
+            left.append(json.loads(value))

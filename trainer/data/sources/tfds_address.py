@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Protocol, Self, TypeVar
 
 from trainer.errors import DataError, nearest
 
@@ -43,15 +44,28 @@ class Address:
         return ("tfds", self.name, self.config or "", self.version or "")
 
 
-def find(given: Address, data_dir: str) -> tuple[Address, Path]:
-    """The full address and the folder of a dataset that lies prepared below `data_dir`.
+class Folder(Protocol):
+    """What of a path is asked for: `pathlib.Path` has it, and so has a list of names in a store."""
+
+    @property
+    def name(self) -> str: ...
+    def is_dir(self) -> bool: ...
+    def is_file(self) -> bool: ...
+    def iterdir(self) -> Iterator[Self]: ...
+    def __truediv__(self, name: str) -> Self: ...
+
+
+P = TypeVar("P", bound=Folder)
+
+
+def find(given: Address, root: P) -> tuple[Address, P]:
+    """The full address and the folder of a dataset that lies prepared below a folder.
 
     The newest version unless one is given, and the only config where there is one. Errors: DataError, which say what
     is there.
     """
-    root = Path(data_dir).expanduser()
     if not root.is_dir():
-        raise DataError(f"data.data_dir {data_dir!r} is not a folder.", "Mend the path of the prepared data.")
+        raise DataError(f"data.data_dir {str(root)!r} is not a folder.", "Mend the path of the prepared data.")
     names = [path.name for path in _folders(root) if _versions(path) or _configs(path)]
     if given.name not in names:
         raise DataError(f"{root} holds no prepared dataset {given.name!r}.", nearest(given.name, names))
@@ -74,18 +88,19 @@ def find(given: Address, data_dir: str) -> tuple[Address, Path]:
     return replace(given, version=version), folder / version
 
 
-def _folders(folder: Path) -> list[Path]:
+def _folders(folder: P) -> list[P]:
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        return sorted(found, key=lambda path: path.name)
     except OSError as error:
         raise DataError(f"The folder {folder} cannot be read: {error.strerror}.", "Give read permission.") from None
 
 
-def _configs(folder: Path) -> list[str]:
+def _configs(folder: Folder) -> list[str]:
     return [path.name for path in _folders(folder) if _versions(path)]
 
 
-def _versions(folder: Path) -> list[str]:
+def _versions(folder: Folder) -> list[str]:
     """Versions of a prepared dataset, oldest first."""
     found = [path.name for path in _folders(folder) if VERSION.fullmatch(path.name) and (path / INFO).is_file()]
     return sorted(found, key=lambda version: tuple(map(int, version.split("."))))
