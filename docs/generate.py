@@ -24,10 +24,7 @@ def commands() -> str:
     # With the settings of the command itself: click remembers how a command was first asked for help.
     context = click.Context(cli, info_name="inception", terminal_width=100, **cli.context_settings)
     for name in COMMANDS:
-        command = cli.get_command(context, name)
-        assert command is not None
-        text = command.get_help(click.Context(command, parent=context, info_name=name, terminal_width=100))
-        parts.append(f"## inception {name}\n\n```text\n{text}\n```\n")
+        parts += _command(cli, name, context, "##")
     parts.append(
         "## Exit status\n\n"
         "| status | meaning |\n|---|---|\n"
@@ -35,6 +32,18 @@ def commands() -> str:
         "| 1 | failed |\n| 2 | wrong use: an option, an argument or a recipe |\n| 130 | interrupted |\n"
     )
     return "\n".join(parts)
+
+
+def _command(group: click.Group, name: str, context: click.Context, mark: str) -> list[str]:
+    """A command with its help, and the commands below it."""
+    command = group.get_command(context, name)
+    assert command is not None
+    below = click.Context(command, parent=context, info_name=name, terminal_width=100)
+    parts = [f"{mark} {below.command_path}\n\n```text\n{command.get_help(below)}\n```\n"]
+    if isinstance(command, click.Group):
+        for part in command.list_commands(below):
+            parts += _command(command, part, below, f"{mark}#")
+    return parts
 
 
 def recipe() -> str:

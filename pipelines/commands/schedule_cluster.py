@@ -86,13 +86,14 @@ def apply(file: Path, environment: str | None, allow_tags: bool, yes: bool, as_j
 
 def row(schedule: Schedule, servers: dict[str, Server]) -> dict[str, Any]:
     """A schedule on a cluster, as `inception schedule list` shows it, also where its server is out of reach."""
-    from trainer.errors import RecipeError, ServerError
+    from trainer.errors import RecipeError, ServerError, UsageError
 
+    words = {ServerError: "out of reach", UsageError: "no token", RecipeError: "no usable environment"}
     try:
         status, last = _now(schedule, _server(schedule, servers))
-    except (ServerError, RecipeError) as error:
+    except tuple(words) as error:
         click.echo(f"{schedule.name}: {error.message}", err=True)
-        status, last = ("out of reach" if isinstance(error, ServerError) else "no usable environment"), None
+        status, last = next(word for kind, word in words.items() if isinstance(error, kind)), None
     due = schedule.after(datetime.now(UTC)) if status == "enabled" else None
     return {
         "name": schedule.name,

@@ -61,12 +61,20 @@ def test_every_path_a_document_names_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_and_an_example(name: str) -> None:
-    """Its help explains it, shows how it is called, and explains every option."""
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None
-    assert command.help is not None
-    assert f"inception {name}" in command.help
-    assert all(option.help for option in command.params if isinstance(option, click.Option))
+    """Its help explains it, shows how it is called, and explains every option; and so do the commands below it."""
+    commands = [(name, cli.get_command(click.Context(cli), name))]
+    for path, command in commands:
+        assert command is not None
+        assert command.help is not None
+        assert f"inception {path}" in command.help
+        assert [
+            option.name
+            for option in command.params
+            if isinstance(option, click.Option) and not (option.help or option.hidden)
+        ] == []
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            commands += [(f"{path} {part}", command.get_command(context, part)) for part in command.commands]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)

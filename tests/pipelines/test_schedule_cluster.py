@@ -287,6 +287,11 @@ def test_the_list_says_where_and_how_a_schedule_stands(project: Any) -> None:
     assert status() == {"weekly": "out of reach", "nightly": "out of reach", "local": "enabled"}
     project.schedules(WEEKLY.replace('"here"', '"nowhere"') + LOCAL)
     assert status() == {"weekly": "no usable environment", "local": "enabled"}
+    token = '[server]\nauthentication = { name = "token", variable = "KFP_TOKEN" }'
+    here = (project.folder / "configs" / "environments" / "here.toml").read_text()
+    project.environment("locked", here.replace("[server]", token))
+    project.schedules(WEEKLY.replace('"here"', '"locked"') + LOCAL)
+    assert status() == {"weekly": "no token", "local": "enabled"}
 
 
 def test_ticks_are_those_of_the_schedule_newest_first(project: Any) -> None:
