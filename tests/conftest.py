@@ -5,7 +5,6 @@ The dataset is made by the real verbs, once for the whole session; whoever uses 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -110,12 +108,14 @@ def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real MLflow server on a PostgreSQL of its own (tests/support). The tests share it."""
-    postgres = support("postgres")
+    import mlflow_server
+    import postgres
+
     if why := postgres.missing():
         pytest.skip(why)
     with (
         postgres.cluster() as store,
-        support("mlflow_server").serving(store, tmp_path_factory.mktemp("server")) as address,
+        mlflow_server.serving(store, tmp_path_factory.mktemp("server")) as address,
     ):
         yield address
 
@@ -126,13 +126,15 @@ def proxy(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     MLFLOW_TRACKING_URI names it; requests wait for a second, and the pauses between tries are next to none.
     """
+    import faulty_proxy
+
     from trainer import patience
 
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.005)
     monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.02)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("INCEPTION_PATIENCE", "10")
-    with support("faulty_proxy").between(mlflow_server) as made:
+    with faulty_proxy.between(mlflow_server) as made:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", made.address)
         yield made
 
@@ -203,18 +205,6 @@ def run_python(tmp_path: Path) -> RunPython:
     return run
 
 
-def support(name: str) -> ModuleType:
-    """A module of tests/support, which is no package: tests are found by their paths."""
-    path = Path(__file__).parent / "support" / f"{name}.py"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Google Cloud Storage of the test's own with the bucket `b` (`Storage` in tests/support/google_storage.py).
@@ -222,9 +212,9 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     Google's client finds it by the environment, in processes that the test starts too, and pauses for next to nothing
     before it tries again.
     """
+    import google_storage as server
     from google.cloud.storage import retry
 
-    server = support("google_storage")
     held = server.Storage("b")
     monkeypatch.setattr(retry, "DEFAULT_RETRY", retry.DEFAULT_RETRY.with_delay(initial=0.01, maximum=0.05))
     with server.serving(held) as address:
@@ -235,16 +225,20 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def colours(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> State:
     """A state folder with the registered model of tests/support/colours.py."""
+    import colours
+
     state = State.open(tmp_path_factory.mktemp("colours"))
     shutil.copyfile(mlflow_template, state.mlflow_database)
-    support("colours").register(state)
+    colours.register(state)
     return state
 
 
 @pytest.fixture
 def docker_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Docker engine's API of the test's own (`Engine` in tests/support/docker_api.py), which DOCKER_HOST names."""
-    with support("docker_api").serving() as engine:
+    import docker_api
+
+    with docker_api.serving() as engine:
         monkeypatch.setenv("DOCKER_HOST", engine.address)
         yield engine
 
@@ -252,21 +246,27 @@ def docker_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def container_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real Docker engine (`Containers` in tests/support/container_engine.py), or a skip."""
-    with support("container_engine").running(tmp_path_factory.mktemp("engine")) as containers:
+    import container_engine
+
+    with container_engine.running(tmp_path_factory.mktemp("engine")) as containers:
         yield containers
 
 
 @pytest.fixture
 def image_registry() -> Iterator[Any]:
     """A registry of the test's own (`Registry` in tests/support/image_registry.py)."""
-    with support("image_registry").serving() as registry:
+    import image_registry
+
+    with image_registry.serving() as registry:
         yield registry
 
 
 @pytest.fixture
 def open_mlflow_server(tmp_path: Path) -> Iterator[str]:
     """The address of a real MLflow server on SQLite that listens on all of this machine's addresses."""
-    with support("mlflow_server").serving(f"sqlite:///{tmp_path}/server.db", tmp_path, "0.0.0.0") as address:
+    import mlflow_server
+
+    with mlflow_server.serving(f"sqlite:///{tmp_path}/server.db", tmp_path, "0.0.0.0") as address:
         yield address
 
 
@@ -276,9 +276,10 @@ def kfp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     What is read is asked for again without much of a pause, and runs are looked at often.
     """
+    import kfp_api as server
+
     from pipelines import client, submission
 
-    server = support("kfp_api")
     held = server.Api()
     monkeypatch.setattr(client, "PAUSE", 0.01)
     monkeypatch.setattr(submission, "POLL", 0.01)

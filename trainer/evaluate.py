@@ -15,7 +15,7 @@ from trainer.errors import EvaluationError, RecipeError, nearest
 from trainer.events import note
 from trainer.judging import golden, latency, metrics, pictures, registered_model, slices, training_files
 from trainer.judging.answers import predict
-from trainer.judging.comparison import CHAMPION_FILE, Compared, Comparison, sized
+from trainer.judging.comparison import Compared, Comparison, sized
 from trainer.judging.registered_model import RegisteredModel
 from trainer.registry.protocol import CHAMPION, Ledger, Registry, champion
 from trainer.scorecard import Scorecard, score
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from trainer.data.prepared import Split
 
 CHALLENGER_PREDICTIONS = "challenger.npz"
-CHAMPION_PREDICTIONS = CHAMPION_FILE
 
 
 def evaluate(

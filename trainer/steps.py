@@ -112,9 +112,8 @@ def _fail(
         return
     try:
         record.write(where, failure)
-        if isinstance(error, StoreError):  # which does not answer, or is another's to write
-            return
-        with hastily() if isinstance(cause, KeyboardInterrupt) else nullcontext():
+        # A store that has refused something may be another than the one that is told.
+        with hastily() if isinstance(cause or error, KeyboardInterrupt | StoreError) else nullcontext():
             sharing.push(state)
     except InceptionError as error_while_recording:
         emit("note", f"the failure could not be recorded: {error_while_recording}")

@@ -37,6 +37,7 @@ def prune(name: str, keep: int, apply: bool, yes: bool, root: Path, as_json: boo
       inception models prune digits --keep 5 --apply
     """
     from trainer import registry
+    from trainer.errors import without_credentials
     from trainer.registry.belonging import expect_known
     from trainer.retention import Sweep, Tracked, plan
     from trainer.state import State
@@ -49,10 +50,9 @@ def prune(name: str, keep: int, apply: bool, yes: bool, root: Path, as_json: boo
         expect_known(known, ledger, name)
         tracked = Tracked(state)
         found = plan(state, known, ledger, tracked, name, keep)
-    if store_address() is not None:
-        click.echo(
-            f"What lies in {store_address()} stays: let its bucket remove what is old, by a lifecycle rule.", err=True
-        )
+    if store := store_address():
+        stays = f"What lies in {without_credentials(store)} stays"
+        click.echo(f"{stays}: let its bucket remove what is old, by a lifecycle rule.", err=True)
     if not as_json:
         _show(found)
     if apply and found.items:

@@ -34,8 +34,9 @@ def notify(ctx: click.Context, tick: str | None, root: Path, as_json: bool) -> N
     from trainer import channels, notifications, sharing
     from trainer.record import Outcome, find
     from trainer.state import State
+    from trainer.storage import store_address
 
-    state = State.existing(root)
+    state = State.existing(root) if store_address() is None else State.open(root)
     sharing.fetch_runs(state)
     folder = _folder(state.root / "ticks", tick)
     outcome = find(folder, Outcome)

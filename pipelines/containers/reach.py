@@ -12,7 +12,10 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from trainer.config import Recipe
 from trainer.errors import UsageError
 from trainer.events import EVENTS_VARIABLE
+from trainer.notifications import VARIABLE as NOTIFICATIONS
+from trainer.registry.stores import VARIABLE as LEDGERS
 from trainer.state import State
+from trainer.storage import STORE
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -39,7 +42,7 @@ def environment(client: DockerClient, state: State) -> dict[str, str]:
 
 
 def mounts(recipe: Recipe, state: State) -> list[Any]:
-    """The state folder, to write; what the recipe and the credentials name besides, to read. All at their own paths.
+    """The state folder, to write; what the recipe and the variables name besides. All at their own paths.
 
     Errors: UsageError (a path below `~`, which is another place inside).
     """
@@ -55,7 +58,7 @@ def mounts(recipe: Recipe, state: State) -> list[Any]:
 
 
 def _named(recipe: Recipe) -> Iterator[tuple[str, bool]]:
-    """Paths of this machine that a recipe names, and whether they are only read."""
+    """Paths of this machine that a recipe or a variable names, and whether they are only read."""
     kind, _, folder = recipe.data.source.partition(":")
     initial = (recipe.model.init or "").partition(":")[2]
     named = {
@@ -63,6 +66,9 @@ def _named(recipe: Recipe) -> Iterator[tuple[str, bool]]:
         "data.data_dir": (recipe.data.data_dir, True),
         "model.init": (initial, True),
         "resources.checkpoints": (recipe.resources.checkpoints, False),
+        STORE: (os.environ.get(STORE), False),
+        LEDGERS: (os.environ.get(LEDGERS), False),
+        NOTIFICATIONS: (os.environ.get(NOTIFICATIONS), True),
     }
     for key, (path, read_only) in named.items():
         if not path or "://" in path:

@@ -68,7 +68,7 @@ class Environment(Section):
             raise ValueError(
                 "steps and runs share a state: name a volume, [state] claim, or an object store, [store] state."
             )
-        if self.store.state is not None and self.store.mlflow is None:
+        if self.store.state is not None and self.store.mlflow is None and not self.store.mlflow_plugin:
             raise ValueError("[store] state needs [store] mlflow: an MLflow of the state folder's own is not shared.")
         return self
 
@@ -86,7 +86,7 @@ class Environment(Section):
         known = {
             "INCEPTION_LEDGERS": self.store.ledgers,
             "INCEPTION_STORE": self.store.state,
-            "MLFLOW_TRACKING_URI": self.store.mlflow,
+            "MLFLOW_TRACKING_URI": None if self.store.mlflow_plugin else self.store.mlflow,
         }
         return {name: value for name, value in known.items() if value is not None}
 

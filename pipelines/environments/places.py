@@ -39,6 +39,9 @@ class Store(Section):
     """What steps and runs share, where they share no volume: `gs://bucket/prefix`."""
     mlflow: Address | None = None
     """MLflow server: `https://mlflow.example.com`."""
+    mlflow_plugin: bool = False
+    """Kubeflow's own MLflow integration tells the steps where MLflow is: they are not told a second time, and `mlflow`
+    says it to whoever follows a run from outside."""
     ledgers: Address | Folder | None = None
     """Promotion ledgers: `gs://bucket/prefix`. Runs of several state folders that promote the same model share them."""
     checkpoints: Address | Folder | None = None

@@ -6,15 +6,14 @@ begins with too, and is not typed twice.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
+import documents
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,17 +26,6 @@ FILES = ("Makefile", "pyproject.toml", "configs", "requirements")
 pytestmark = pytest.mark.slow
 
 
-def _support(name: str) -> ModuleType:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "support" / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-documents = _support("documents")
 PAGES = sorted(documents.PAGES, key=lambda page: ORDER.index(page.stem) if page.stem in ORDER else len(ORDER))
 BLOCKS = [
     pytest.param(block, id=str(block))
@@ -115,7 +103,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_what_a_page_says_to_type_works(reader: Reader, block: documents.Block) -> None:  # type: ignore[name-defined]
+def test_what_a_page_says_to_type_works(reader: Reader, block: documents.Block) -> None:
     """Every command ends well, and a run ends as the page shows."""
     if block.endless:
         [command] = block.commands

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import google_storage as server
+import pods as cluster
 import pytest
 from click.testing import CliRunner
 
 from trainer import config
 
-
-def _support(name: str) -> ModuleType:
-    path = Path(__file__).parents[1] / "support" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-cluster, server = _support("pods"), _support("google_storage")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 RECIPE = Path(__file__).parents[2] / "configs" / "digits.toml"
 # Checkpoints as often as can be: the training is to be met between two of them.

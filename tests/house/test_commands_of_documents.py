@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import click
+import documents
 import pytest
 
 from pipelines.cli import cli
@@ -17,17 +15,6 @@ from pipelines.cli import cli
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _support(name: str) -> ModuleType:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "support" / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-documents = _support("documents")
 PAGES = [pytest.param(page, id=page.relative_to(ROOT).as_posix()) for page in documents.PAGES]
 BLOCKS = [pytest.param(block, id=str(block)) for page in documents.PAGES for block in documents.blocks(page)]
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -40,7 +27,7 @@ def test_what_is_typed_stands_at_a_prompt(page: Path) -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_that_is_not_run_says_why(block: documents.Block) -> None:  # type: ignore[name-defined]
+def test_a_block_that_is_not_run_says_why(block: documents.Block) -> None:
     """It needs or takes something, or a file that is there runs it."""
     assert block.commands
     assert re.fullmatch(r"((needs|takes) .+)?", block.why_not)
@@ -48,7 +35,7 @@ def test_a_block_that_is_not_run_says_why(block: documents.Block) -> None:  # ty
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_target_of_make_is_in_the_makefile(block: documents.Block) -> None:  # type: ignore[name-defined]
+def test_a_target_of_make_is_in_the_makefile(block: documents.Block) -> None:
     """Every word after `make` that is no variable."""
     for command in block.commands:
         if command.startswith("make "):

@@ -6,17 +6,24 @@ from __future__ import annotations
 import inspect
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import kfp.local
 import pytest
 import yaml
+from kfp.local.subprocess_task_handler import SubprocessTaskHandler
 
 from pipelines import local
 from pipelines.compiling import compiled_text, tasks
 from pipelines.environments.steps import STEPS
 from trainer import config
 from trainer.state import State
+
+DIGITS = Path(__file__).parents[2] / "configs" / "digits.toml"
+
+
+class Enough(Exception):
+    """What is to be seen has been seen."""
 
 
 @cache
@@ -45,9 +52,6 @@ def test_the_orchestrator_is_given_folders_of_its_own(state: State, monkeypatch:
     """`kfp.local` deletes the workspace that it is given: it gets new, empty ones in the state folder."""
     given: dict[str, Any] = {}
 
-    class Enough(Exception):
-        pass
-
     def init(**options: Any) -> None:
         given.update(options)
         raise Enough
@@ -55,13 +59,29 @@ def test_the_orchestrator_is_given_folders_of_its_own(state: State, monkeypatch:
     state.pipeline_root.mkdir()
     (state.pipeline_root / "somebody's").write_text("file")
     monkeypatch.setattr(kfp.local, "init", init)
-    recipe = config.load(Path(__file__).parents[2] / "configs" / "digits.toml")
     with pytest.raises(Enough):
-        local.run(recipe, state, lambda event: None)
+        local.run(config.load(DIGITS), state, lambda event: None)
     for folder in (given["workspace_root"], given["pipeline_root"]):
         assert Path(folder).parent.parent == state.pipeline_root
         assert not Path(folder).parent.exists()
     assert (state.pipeline_root / "somebody's").read_text() == "file"
+
+
+def test_nobody_is_warned_of_images_that_are_meant(
+    state: State, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """The SubprocessRunner warns of every image whose name lacks the word "python", as ours do."""
+
+    def init(**options: Any) -> None:
+        SubprocessTaskHandler.validate_image(cast(Any, None), "inception-light")
+        raise Enough
+
+    monkeypatch.setattr(kfp.local, "init", init)
+    with pytest.raises(Enough):
+        local.run(config.load(DIGITS), state, lambda event: None)
+    assert not recwarn.list
+    with pytest.warns(RuntimeWarning, match="non-Python base image"):
+        SubprocessTaskHandler.validate_image(cast(Any, None), "inception-light")
 
 
 def test_nothing_is_asked_for_that_one_machine_would_ignore() -> None:

@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import manifests as the_manifests
 import pytest
-
-
-def _support(name: str) -> ModuleType:
-    """A module of tests/support, which is no package: tests are found by their paths."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "support" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_MANIFESTS = _support("manifests")
 
 
 @pytest.fixture(scope="session")
 def manifests() -> Any:
     """tests/support/manifests.py, where there is a kubectl to render with."""
-    if _MANIFESTS.KUBECTL is None:
+    if the_manifests.KUBECTL is None:
         pytest.skip("kubectl is not installed")
-    return _MANIFESTS
+    return the_manifests
 
 
 @pytest.fixture(scope="session")
 def policies() -> Any:
     """tests/support/network_policies.py."""
-    return _support("network_policies")
+    import network_policies
+
+    return network_policies
 
 
 @pytest.fixture(params=["dev", "prod"])
@@ -62,7 +49,8 @@ def prod(manifests: Any) -> list[dict[str, Any]]:
 @pytest.fixture
 def sockets() -> Iterator[Path]:
     """The folder with the socket of a PostgreSQL that anybody on this machine may speak to."""
-    postgres = _support("postgres")
+    import postgres
+
     if why := postgres.missing():
         pytest.skip(why)
     with postgres.cluster() as address:

@@ -5,7 +5,6 @@ The whole loop goes against it by an ordinary user; others are refused; a backup
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -15,7 +14,6 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -32,17 +30,6 @@ QUICK = ["--set", "train.epochs=2", "--set", "data.limit=160", "--set", "gate.th
 PASSWORDS = {name: f"the password of {name}" for name in ("anna", "bob", "carla")}
 
 pytestmark = pytest.mark.slow
-
-
-def support(name: str) -> ModuleType:
-    path = ROOT / "tests" / "support" / f"{name}.py"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 def signed_in(address: str, user: str | None, password: str | None = None) -> dict[str, str]:
@@ -74,7 +61,8 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
-    postgres = support("postgres")
+    import postgres
+
     if why := postgres.missing():
         pytest.skip(why)
     if not (postgres.programs() / "pg_dump").exists() and shutil.which("pg_dump") is None:
@@ -86,7 +74,8 @@ def database() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Any]:
     """Gives what it holds; its address is with it."""
-    google = support("google_storage")
+    import google_storage as google
+
     storage = google.Storage("models")
     with google.serving(storage):
         yield storage
@@ -95,12 +84,15 @@ def bucket() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def installed(database: str, bucket: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """Migrated, serving, three users with and without rights, one training, one backup."""
+    import postgres
+    import team_server
+
     folder = tmp_path_factory.mktemp("team")
-    team = support("team_server").Team(
+    team = team_server.Team(
         database,
         "gs://models/mlflow",
         folder,
-        support("postgres").programs(),
+        postgres.programs(),
         {"STORAGE_EMULATOR_HOST": bucket.address, "INCEPTION_LEDGERS": str(folder / "ledgers")},
     )
     refused = team.call("serve")
@@ -216,11 +208,13 @@ def test_a_backup_is_whole_or_says_that_it_is_not(
     installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A changed byte, a lost file and a missing manifest are found before anything is put back."""
+    import team_server
+
     assert "is whole" in installed.team.done("verify", installed.backup)
     manifest = json.loads(Path(installed.backup, "manifest.json").read_text())
     assert manifest["rows"]["model_versions"] == 1
     assert [ledger["path"] for ledger in manifest["ledgers"]] == ["digits.json"]
-    monkeypatch.syspath_prepend(str(support("team_server").PROGRAM))
+    monkeypatch.syspath_prepend(str(team_server.PROGRAM))
     from inception_mlflow.backup import verify
     from inception_mlflow.settings import Trouble
 
@@ -254,17 +248,21 @@ def test_a_backup_put_back_holds_the_same_champion(
     What is there is not overwritten unless that is said; and a server whose database goes away is no longer ready,
     but alive.
     """
+    import postgres
+    import team_server
+
     engine = sqlalchemy.create_engine(database, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql("CREATE DATABASE wiped")
-    google = support("google_storage")
+    import google_storage as google
+
     storage = google.Storage("models")
     with google.serving(storage):
-        team = support("team_server").Team(
+        team = team_server.Team(
             database.replace("/postgres?", "/wiped?"),
             "gs://models/mlflow",
             tmp_path,
-            support("postgres").programs(),
+            postgres.programs(),
             {"STORAGE_EMULATOR_HOST": storage.address, "INCEPTION_LEDGERS": str(tmp_path / "ledgers")},
         )
         assert "Restored" in team.done("restore", installed.backup)
@@ -302,7 +300,9 @@ def test_a_backup_put_back_holds_the_same_champion(
 
 def test_a_server_that_is_not_there_is_not_ready(installed: Installed) -> None:
     """And whoever asks is told where nobody answers."""
-    free = support("team_server")._free_port()
+    import team_server
+
+    free = team_server._free_port()
     done = installed.team.call("ready", MLFLOW_PORT=str(free))
     assert done.returncode == 1
     assert f"does not answer on port {free}" in done.stderr

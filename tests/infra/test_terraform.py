@@ -276,9 +276,11 @@ def costs(*arguments: str) -> str:
 
 
 def test_the_costs_in_the_documents_are_those_of_the_program() -> None:
-    """docs/google-cloud.md shows what infra/terraform/costs.py prints."""
+    """docs/google-cloud.md shows what infra/terraform/costs.py prints, and how it is asked for another number."""
     page = (ROOT / "docs" / "google-cloud.md").read_text(encoding="utf-8")
     assert page.partition("<!-- costs -->\n")[2].partition("\n<!-- /costs -->")[0] == costs()
+    [asked] = re.findall(r"(?m)^\$ \.venv/bin/python infra/terraform/costs\.py (.+)$", page)
+    assert len(costs(*asked.split()).splitlines()) == len(costs().splitlines())
 
 
 def test_costs_are_what_the_formula_says(tmp_path: Path) -> None:

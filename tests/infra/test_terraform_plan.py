@@ -6,7 +6,6 @@ that an argument, a block, a type or a reference that does not exist is an error
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import json
 import os
@@ -15,12 +14,11 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import terraform_provider
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,16 +43,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not on the path"),
 ]
-
-
-@cache
-def support() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("terraform_provider", SUPPORT / "terraform_provider.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass(frozen=True)
@@ -84,7 +72,7 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
     shutil.copytree(TERRAFORM, files, ignore=shutil.ignore_patterns(".terraform*", "*.tfvars", "*.tfstate*"))
     settings = files.parent / "terraformrc"
     settings.write_text("")
-    with support().serving(SUPPORT / "google_provider.json") as variables:
+    with terraform_provider.serving(SUPPORT / "google_provider.json") as variables:
         yield Terraform(files, variables | {"TF_CLI_CONFIG_FILE": str(settings)})
 
 
@@ -179,7 +167,7 @@ def test_the_schema_is_of_the_version_that_is_pinned() -> None:
 
 def test_no_secret_is_kept(plan: Planned) -> None:
     """No password that was made is in the plan or in the state; the arguments that carry them are written only."""
-    assert support().PASSWORD not in json.dumps([plan.state, plan.resources, plan.outputs])
+    assert terraform_provider.PASSWORD not in json.dumps([plan.state, plan.resources, plan.outputs])
     assert all(one.get("secret_data") is None for one in plan.of("google_secret_manager_secret_version").values())
     assert len(plan.of("google_secret_manager_secret_version")) == 4
 

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,14 @@ SCHEMAS = {
 PINNED = re.compile(r"^\s*(?:- )?uses: (?:\./\S+|[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$")
 TARGET = re.compile(r"^([a-z-]+):", re.M)
 CALLED = re.compile(r"\bmake (?:--\S+ )*([a-z-]+)")
+NEEDED = {
+    *("setup", "lint", "types", "test", "test-slow", "test-docker", "infra", "images", "docs", "site"),
+    *("audit", "sbom"),
+    *("push", "pipeline", "package", "sums", "release-notes"),
+}
+"""Targets that workflows make: what a change must pass, what we stand on, what a release is made of."""
+PUBLISHED = {"SHA256SUMS", "images.json", "retrain.yaml", "x.whl", "x.tar.gz", "sbom/inception-light.cdx.json"}
+"""What lies in dist when a release is published."""
 WRITES = {
     ("release.yml", "build"): {"packages", "id-token", "attestations"},
     ("release.yml", "publish"): {"contents"},
@@ -136,7 +145,7 @@ def test_every_target_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     helped = {match.group(1) for match in re.finditer(r"^([a-z-]+):.*## ", makefile, re.M)}
     called = {name for _, step in steps() for name in CALLED.findall(step.get("run", ""))}
-    assert {"setup", "lint", "types", "test", "test-slow", "images", "site"} <= called
+    assert called >= NEEDED
     assert called - helped == set()
     assert helped <= set(TARGET.findall(makefile))
 
@@ -168,6 +177,13 @@ def test_a_release_waits_for_the_tests() -> None:
     assert release["tests"]["uses"] == "./.github/workflows/ci.yml"
     assert release["build"]["needs"] == "tests"
     assert release["publish"]["needs"] == "build"
+
+
+def test_all_that_a_release_is_made_of_is_published() -> None:
+    """The compiled pipeline and the digests of its images among it."""
+    [command] = [run for _, step in steps() if "gh release create" in (run := step.get("run", ""))]
+    patterns = [word for word in command.split() if word.startswith("dist/")]
+    assert {one for one in PUBLISHED if any(fnmatch(f"dist/{one}", pattern) for pattern in patterns)} == PUBLISHED
 
 
 def test_the_released_pipeline_is_compiled_for_its_own_images(tmp_path: Path) -> None:

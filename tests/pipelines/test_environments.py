@@ -163,6 +163,16 @@ def test_a_state_that_all_share_is_a_volume_or_a_store(tmp_path: Path) -> None:
     assert load(written(tmp_path, PLAIN + store)).state.claim == "state"
 
 
+@pytest.mark.parametrize("address", ['mlflow = "http://mlflow.test"\n', ""], ids=["named", "left out"])
+def test_where_kubeflow_tells_the_steps_of_mlflow_nobody_else_does(tmp_path: Path, address: str) -> None:
+    """A variable would be set twice; with a store as with a volume, and whether or not the address is known here."""
+    store = f'[store]\nstate = "gs://b/s"\nmlflow_plugin = true\n{address}'
+    for state in (PLAIN, PLAIN.replace('claim = "state"', "")):
+        environment = load(written(tmp_path, state + store))
+        assert environment.step_variables == {"INCEPTION_STORE": "gs://b/s"}
+        assert (environment.store.mlflow is not None) == bool(address)
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [

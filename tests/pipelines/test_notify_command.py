@@ -63,6 +63,16 @@ def test_the_answer_is_one_json_object_also_where_nobody_could_be_told(
     assert "was not sent: ConnectionError" in captured.err
 
 
+def test_a_run_of_the_store_needs_no_state_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made, as a cache."""
+    monkeypatch.setenv("INCEPTION_STORE", str(tmp_path / "store"))
+    ended(State(tmp_path / "store"), "first", "promoted")
+    assert _status(["notify", "--state", str(tmp_path / "state")]) == 0
+    assert "digits version 1: promoted" in capsys.readouterr().out
+
+
 def test_a_state_folder_without_runs_is_told(state: State, capsys: pytest.CaptureFixture[str]) -> None:
     """With what to do first."""
     assert _status(["notify", "--state", str(state.root)]) == 2

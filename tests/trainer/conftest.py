@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import evidence as support
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,19 +19,6 @@ from trainer import config, gate, record
 from trainer.card import matrix, plots
 from trainer.scorecard import Predictions, score
 from trainer.state import State
-
-
-def _support(name: str) -> ModuleType:
-    """A module of tests/support, which is no package: tests are found by their paths."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "support" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-support: Any = _support("evidence")
 
 TICK = "tick-1"
 RUN_KEY = "0f3c9a5be27d4418"

@@ -19,9 +19,9 @@ from trainer import config, record, tracking
 from trainer.check import check
 from trainer.data.prepared import Split, open_prepared
 from trainer.errors import EvaluationError, RecipeError, StateError
-from trainer.evaluate import CHALLENGER_PREDICTIONS, CHAMPION_PREDICTIONS, evaluate
+from trainer.evaluate import CHALLENGER_PREDICTIONS, evaluate
 from trainer.judging import golden, hygiene, slices, training_files
-from trainer.judging.comparison import COMMON_FILES
+from trainer.judging.comparison import CHAMPION_FILE, COMMON_FILES
 from trainer.prepare import prepare
 from trainer.record import Evaluated, Trained
 from trainer.registry.ledger import MemoryLedger
@@ -184,7 +184,7 @@ def test_without_a_champion_there_is_none(arena: Arena) -> None:
     """The first model of a name is alone."""
     evaluated = arena.evaluate("alone")
     assert (evaluated.champion, evaluated.champion_version) == (None, None)
-    assert not (arena.state.run("alone") / CHAMPION_PREDICTIONS).exists()
+    assert not (arena.state.run("alone") / CHAMPION_FILE).exists()
 
 
 def test_the_champion_is_scored_on_the_same_examples(arena: Arena) -> None:
@@ -194,7 +194,7 @@ def test_the_champion_is_scored_on_the_same_examples(arena: Arena) -> None:
     assert evaluated.champion is not None
     assert evaluated.champion_version == "2"
     assert evaluated.champion.test_digest == evaluated.challenger.test_digest
-    challenger, champion = (Predictions.load(folder / name) for name in (CHALLENGER_PREDICTIONS, CHAMPION_PREDICTIONS))
+    challenger, champion = (Predictions.load(folder / name) for name in (CHALLENGER_PREDICTIONS, CHAMPION_FILE))
     assert challenger.identities == champion.identities
     assert not np.allclose(challenger.probabilities, champion.probabilities)
     alone = arena.evaluate("other alone", "other")
@@ -205,7 +205,7 @@ def test_a_model_against_itself_is_a_tie_to_the_bit(arena: Arena) -> None:
     """Nothing in the way of asking favours one of the two."""
     evaluated = arena.evaluate("itself", registry=arena.champion("one"))
     folder = arena.state.run("itself")
-    challenger, champion = (Predictions.load(folder / name) for name in (CHALLENGER_PREDICTIONS, CHAMPION_PREDICTIONS))
+    challenger, champion = (Predictions.load(folder / name) for name in (CHALLENGER_PREDICTIONS, CHAMPION_FILE))
     assert challenger.probabilities.tobytes() == champion.probabilities.tobytes()
     assert evaluated.champion is not None
     assert evaluated.champion.accuracy == evaluated.challenger.accuracy
@@ -326,7 +326,7 @@ def test_a_champion_with_its_classes_in_another_order_is_read_by_name(arena: Are
     assert evaluated.champion is not None
     assert evaluated.champion.classes == TEN
     answers = arena.plainly("reversed")(arena.test.images(np.arange(96)))[:, ::-1]
-    kept = Predictions.load(arena.state.run("ordered") / CHAMPION_PREDICTIONS)
+    kept = Predictions.load(arena.state.run("ordered") / CHAMPION_FILE)
     np.testing.assert_allclose(kept.probabilities, answers, atol=1e-6)
 
 
@@ -443,7 +443,7 @@ def test_the_examples_that_changed_sides_are_kept_as_pictures(arena: Arena) -> N
     """Newly wrong first, the largest change of the true class's probability first, with what both answered."""
     evaluated = arena.evaluate("sides", "one", arena.champion("other"), None, "evaluate.mistakes=2")
     folder = arena.state.run("sides")
-    ours, theirs = (Predictions.load(folder / name) for name in (CHALLENGER_PREDICTIONS, CHAMPION_PREDICTIONS))
+    ours, theirs = (Predictions.load(folder / name) for name in (CHALLENGER_PREDICTIONS, CHAMPION_FILE))
     wrong, right = theirs.correct & ~ours.correct, ours.correct & ~theirs.correct
     assert (evaluated.newly_wrong, evaluated.newly_right) == (wrong.sum(), right.sum())
     assert [one.newly_right for one in evaluated.changed_sides] == [False, False, True, True]

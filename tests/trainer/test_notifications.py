@@ -116,9 +116,13 @@ def test_a_webhook_gets_the_outcome(state: State, hook: Hook, form: str) -> None
     ("on", "result", "told"),
     [
         ("", "promoted", 1),
+        ("", "kept", 1),
+        ("", "undecided", 1),
         ("", "failed", 1),
         ("", "skipped", 0),
         ('on = ["failed"]', "promoted", 0),
+        ('on = ["kept", "undecided"]', "kept", 1),
+        ('on = ["kept", "undecided"]', "promoted", 0),
         ('on = ["skipped"]', "skipped", 1),
         ("on = []", "failed", 0),
     ],

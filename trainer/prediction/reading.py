@@ -51,7 +51,9 @@ def read(addresses: Sequence[str]) -> Iterator[Picture]:
 
 def _read(number: int, address: str, objects: Objects) -> Picture:
     try:
-        payload = objects.read(address) if "://" in address else _content(Path(address))
+        payload = objects.read(address, MAX_BYTES) if "://" in address else _content(Path(address))
+        if payload is None:
+            raise BadImage(TOO_LARGE)
         return Picture(number, address, decode(payload))
     except BadImage as reason:
         problem = f"cannot be classified: {reason}"

@@ -7,6 +7,7 @@ state folder's own layout:
     data/<fingerprint>/dataset.json    where the prepared dataset's files are: written last, never changed
     data/<fingerprint>/prepare.json    as it is there
     checkpoints/<run key>/             written and read there directly
+    leases/<run key>.json              which machine trains it now
     ledger/<model>.json                the order of promotions, unless INCEPTION_LEDGERS says otherwise
 
 Every step's state folder is then a cache. What a step needs is fetched when it asks for it; what it wrote is sent when
@@ -28,6 +29,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.errors import StateError, without_credentials
 from trainer.sharing import datasets, overview
 from trainer.sharing.lease import end_this, held
 from trainer.sharing.memory import Memory
@@ -113,7 +115,7 @@ def only_one(state: State, folder: Path, what: str) -> Iterator[Callable[[], Non
     """Be the one machine that works on a folder, where the store can tell (Google Cloud Storage).
 
     Gives a function that raises StoreError where another machine has taken the work over. What the one before has left
-    is fetched.
+    is fetched, whether it was waited for or ended just now.
 
     Errors: StateError.
     """
@@ -127,9 +129,16 @@ def only_one(state: State, folder: Path, what: str) -> Iterator[Callable[[], Non
         end_this()
 
     with held(mirrors.place, f"leases/{folder.name}.json", what, lose) as lease:
-        if lease.waited:
-            fetch(state, folder)
-        yield lease.confirm
+
+        def confirm() -> None:
+            try:
+                lease.confirm()
+            except StateError:
+                mirrors.give_up()
+                raise
+
+        fetch(state, folder)
+        yield confirm
 
 
 def _mirrors(state: State) -> Mirrors | None:
@@ -139,4 +148,4 @@ def _mirrors(state: State) -> Mirrors | None:
 
 @lru_cache(maxsize=16)
 def _opened(state: State, where: str) -> Mirrors:
-    return Mirrors(state, place(where), Memory(state.cache / "shared.db", where))
+    return Mirrors(state, place(where), Memory(state.cache / "shared.db", without_credentials(where)))

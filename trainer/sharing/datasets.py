@@ -24,7 +24,7 @@ from trainer.errors import StoreError
 from trainer.events import note
 from trainer.state import State, reported
 from trainer.storage import Bucket, Place, transfers
-from trainer.storage.stored import crc32c
+from trainer.storage.stored import MOST_DOCUMENT_BYTES, crc32c
 
 if TYPE_CHECKING:
     from trainer.data.prepared import Manifest
@@ -68,7 +68,7 @@ def manifest(place: Place, fingerprint: str) -> Manifest | None:
     if sent is None:
         return None
     try:
-        found = Manifest.model_validate_json(place.read(f"{_folder(sent)}/{_MANIFEST}"))
+        found = Manifest.model_validate_json(place.read(f"{_folder(sent)}/{_MANIFEST}", MOST_DOCUMENT_BYTES))
     except (ValidationError, FileNotFoundError):  # of another format; removed meanwhile
         return None
     return found if found.format == FORMAT else None
@@ -79,6 +79,8 @@ def fetch(state: State, place: Place, fingerprint: str) -> bool:
 
     Errors: StateError (out of reach, no room, damaged).
     """
+    from trainer.data.prepared import find_prepared
+
     sent = find(place, fingerprint)
     if sent is None:
         return False
@@ -87,6 +89,10 @@ def fetch(state: State, place: Place, fingerprint: str) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
     started, size = time.monotonic(), sum(file.size for file in sent.files)
     with FileLock(folder.parent / f".{fingerprint}.lock"), reported(folder):
+        if find_prepared(folder) is not None:
+            return True  # another process has been at it
+        for left in folder.parent.glob(f".{fingerprint}.*/"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{fingerprint}.", dir=folder.parent))
         try:
             held = [one for one in place.stored(f"{_folder(sent)}/") if _name(sent, one.name) in _names(sent)]
@@ -105,8 +111,8 @@ def fetch(state: State, place: Place, fingerprint: str) -> bool:
 
 def send(state: State, place: Place, fingerprint: str) -> None:
     """Put a dataset of the state folder into the store, unless it is there. Errors: StateError."""
-    earlier, generation = _read(place, fingerprint)
-    if earlier is not None and _is_whole(place, earlier):
+    _, generation = _read(place, fingerprint)
+    if manifest(place, fingerprint) is not None:
         return
     folder = state.data(fingerprint)
     names = _files_of(folder)
@@ -135,7 +141,10 @@ def _read(place: Place, fingerprint: str) -> tuple[Sent | None, int]:
     """The document, and its generation where the store counts them; 0 where it is not there."""
     name = f"data/{fingerprint}/{DOCUMENT}"
     try:
-        content, generation = place.read_versioned(name) if isinstance(place, Bucket) else (place.read(name), 0)
+        if isinstance(place, Bucket):
+            content, generation = place.read_versioned(name)
+        else:
+            content, generation = place.read(name, MOST_DOCUMENT_BYTES), 0
     except FileNotFoundError:
         return None, 0
     try:

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from trainer.errors import StateError, StoreError
 from trainer.events import note
 from trainer.storage import Bucket
+from trainer.storage.google import hastily
 
 RENEW_SECONDS = 20.0
 STALE_SECONDS = 120.0
@@ -49,13 +50,15 @@ class Lease:
         """Wait until nobody else holds it. Errors: StateError (the store is out of reach)."""
         seen, since = 0, time.monotonic()
         while True:
+            asked = time.monotonic()
             try:
                 holder, generation = self._read()
             except FileNotFoundError:
                 if self._take(0):
                     return
                 continue
-            if generation != seen:
+            # A store that did not answer for so long may have left its holder without an answer too.
+            if generation != seen or time.monotonic() - asked > RENEW_SECONDS:
                 seen, since = generation, time.monotonic()
             elif time.monotonic() - since > STALE_SECONDS and self._take(generation):
                 note(f"nothing was heard from {holder} for {STALE_SECONDS:.0f} s: going on in its place")
@@ -85,7 +88,8 @@ class Lease:
 
     def release(self) -> None:
         self._ended.set()
-        with self._writing, suppress(StateError):
+        # Where the store is away nobody waits long for it: what stays there is taken over.
+        with self._writing, suppress(StateError), hastily():
             self._bucket.remove_if(self._name, self._generation)
 
     def _take(self, generation: int) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from trainer.errors import StateError
 from trainer.state import reported
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,47 +38,46 @@ class Memory:
 
     def below(self, folder: str) -> dict[str, Known]:
         """What is known of the files below a folder, by their names in it. Errors: StateError."""
-        with self._opened() as connection:
+
+        def ask(connection: sqlite3.Connection) -> dict[str, Known]:
             rows = connection.execute(
                 "SELECT substr(path, ?), size, mtime_ns, mark FROM shared WHERE store = ? AND path >= ? AND path < ?",
                 (len(folder) + 2, self._store, f"{folder}/", f"{folder}0"),  # 0 comes after the slash
             )
             return {name: Known(size, mtime_ns, mark) for name, size, mtime_ns, mark in rows}
 
+        return self._answer(ask)
+
     def note(self, folder: str, known: Mapping[str, Known], forgotten: Iterable[str] = ()) -> None:
         """Errors: StateError."""
         kept = [(self._store, f"{folder}/{name}", k.size, k.mtime_ns, k.mark) for name, k in known.items()]
         gone = [(self._store, f"{folder}/{name}") for name in forgotten]
-        with self._opened() as connection, connection:
+
+        def ask(connection: sqlite3.Connection) -> None:
             connection.executemany("INSERT OR REPLACE INTO shared VALUES (?, ?, ?, ?, ?)", kept)
             connection.executemany("DELETE FROM shared WHERE store = ? AND path = ?", gone)
 
-    @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+        self._answer(ask)
+
+    def _answer(self, ask: Callable[[sqlite3.Connection], T]) -> T:
         with reported(self._database.parent):
             self._database.parent.mkdir(parents=True, exist_ok=True)
         try:
-            connection = _with_table(self._database)
-        except sqlite3.OperationalError as error:
-            raise self._refusal(error) from error
-        except sqlite3.DatabaseError:  # damaged, or of another kind
-            self._database.unlink(missing_ok=True)
-            connection = _with_table(self._database)
-        try:
-            yield connection
-        except sqlite3.OperationalError as error:
-            raise self._refusal(error) from error
-        finally:
-            connection.close()
-
-    def _refusal(self, error: Exception) -> StateError:
-        return StateError(
-            f"What was fetched cannot be remembered in {self._database}: {error}.",
-            "Free some space or give write permission, or put the state elsewhere with --state DIR.",
-        )
+            try:
+                return _answered(self._database, ask)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:  # damaged, or of another kind: that may show late
+                self._database.unlink(missing_ok=True)
+                return _answered(self._database, ask)
+        except sqlite3.DatabaseError as error:
+            raise StateError(
+                f"What was fetched cannot be remembered in {self._database}: {error}.",
+                "Free some space or give write permission, or put the state elsewhere with --state DIR.",
+            ) from error
 
 
-def _with_table(database: Path) -> sqlite3.Connection:
+def _answered(database: Path, ask: Callable[[sqlite3.Connection], T]) -> T:
     connection = sqlite3.connect(database, timeout=60)
     try:
         with connection:
@@ -84,7 +85,6 @@ def _with_table(database: Path) -> sqlite3.Connection:
                 "CREATE TABLE IF NOT EXISTS shared (store TEXT, path TEXT, size INTEGER, mtime_ns INTEGER, mark TEXT,"
                 " PRIMARY KEY (store, path)) WITHOUT ROWID"
             )
-    except sqlite3.Error:
+            return ask(connection)
+    finally:
         connection.close()
-        raise
-    return connection

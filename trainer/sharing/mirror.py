@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from trainer.errors import StoreError
@@ -47,10 +48,14 @@ class Mirror:
         state: the state folder.
         place: the store.
         folder: within the state folder; it need not be there.
+
+    Errors: StateError where it leads out of the state folder. Run keys are read from tags that others may write.
     """
 
     def __init__(self, state: State, place: Place, folder: Path, memory: Memory) -> None:
-        self.name = folder.relative_to(state.root).as_posix()
+        inside = folder.relative_to(state.root) if folder.is_relative_to(state.root) else folder
+        self.name = inside.as_posix()
+        transfers.expect_inside(self.name, str(state.root))
         self._root = state.root
         self._place = place
         self._folder = folder
@@ -124,7 +129,8 @@ class Mirror:
                     path = Path(at, file)
                     name = path.relative_to(self._folder).as_posix()
                     if self._is_shared(name):
-                        found[name] = path.stat()
+                        with suppress(FileNotFoundError):  # another process has removed it meanwhile
+                            found[name] = path.stat()
         return found
 
     def _is_shared(self, name: str) -> bool:

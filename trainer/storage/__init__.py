@@ -45,8 +45,8 @@ class Place(Protocol):
         """The same with what is known of each file, of those whose names begin so."""
         ...
 
-    def read(self, name: str) -> bytes:
-        """Errors: FileNotFoundError."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """Errors: FileNotFoundError, TooLarge (more bytes than `most`: they are not read)."""
         ...
 
     def write(self, name: str, content: bytes) -> None: ...
@@ -87,7 +87,9 @@ def place(address: str | Path) -> Place:
 
 def store_address() -> str | None:
     """Where the store is that holds what runs share; None where there is none, and the state folder holds all."""
-    return os.environ.get(STORE, "").rstrip("/") or None
+    text = os.environ.get(STORE, "")
+    # "gs://" is no folder "gs:": a variable within it was empty.
+    return text if text.endswith("://") else text.rstrip("/") or None
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from trainer.errors import StateError
 from trainer.state import reported
 from trainer.storage.google import SCHEME, answering, client, parts, patience, patient
-from trainer.storage.local import local_copy
-from trainer.storage.stored import Stored, crc32c, crc32c_of
+from trainer.storage.local import beside, local_copy
+from trainer.storage.stored import MOST_DOCUMENT_BYTES, Bounded, Stored, crc32c, crc32c_of
 
 TRIES = 3
 SLICES = 8
@@ -54,16 +54,24 @@ class Bucket:
             for blob in self._client.list_blobs(self._bucket, prefix=self._below + below, **patience()):
                 yield self._stored(blob)
 
-    def read(self, name: str) -> bytes:
-        return self.read_versioned(name)[0]
+    def read(self, name: str, most: int | None = None) -> bytes:
+        return self._read(name, most)[0]
 
     def read_versioned(self, name: str) -> tuple[bytes, int]:
-        """The content with its generation. Errors: FileNotFoundError, StoreError."""
+        """A document with its generation. Errors: FileNotFoundError, StoreError."""
+        return self._read(name, MOST_DOCUMENT_BYTES)
+
+    def _read(self, name: str, most: int | None) -> tuple[bytes, int]:
         blob = self._blob(name)
+
+        def once() -> bytes:
+            arrived = Bounded(most, self._address(name))
+            blob.download_to_file(arrived, **patience() | {"retry": None})
+            return arrived.getvalue()
 
         def download() -> tuple[bytes, int]:
             # Tried again as a whole: after a part of it the client compares no checksum.
-            content: bytes = patient()(blob.download_as_bytes)(**patience() | {"retry": None})
+            content: bytes = patient()(once)()
             self._expect(blob.crc32c, crc32c_of(content), name)
             return content, int(blob.generation)
 
@@ -98,16 +106,16 @@ class Bucket:
 
     def get(self, held: Stored, path: Path) -> None:
         """Download what `stored` told of, compare it, and give it its name. Errors: FileNotFoundError, StoreError."""
-        beside = path.with_name(f".{path.name}.part")
+        part = beside(path)
         with reported(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._found(held.name):
-                _tried(lambda: self._download(held, beside))
+                _tried(lambda: self._download(held, part))
             with reported(path):
-                os.replace(beside, path)
+                os.replace(part, path)
         finally:
-            beside.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
     def put(self, name: str, path: Path) -> Stored:
         """Upload a file. Returns what the place has now."""

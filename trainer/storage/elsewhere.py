@@ -16,8 +16,8 @@ from typing import Any
 
 from trainer.errors import InceptionError, StateError, StoreError, nearest
 from trainer.state import STORAGE_REFUSALS, reported, storage_error
-from trainer.storage.local import local_copy
-from trainer.storage.stored import Stored
+from trainer.storage.local import beside, local_copy
+from trainer.storage.stored import Stored, expect_size
 
 _MARKS = ("ETag", "etag", "md5", "content_md5", "crc32c", "checksum")
 """What file systems call that which changes with a file's content, the best first; else it is the time of change."""
@@ -57,8 +57,10 @@ class Elsewhere:
                 if about["type"] == "file" and name.startswith(below):
                     yield Stored(name, int(about["size"] or 0), _mark(about), changed=_changed(about))
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         with self._found(name):
+            if most is not None:
+                expect_size(int(self._files.size(self._path(name)) or 0), most, self._address(name))
             content: bytes = self._files.cat_file(self._path(name))
             return content
 
@@ -68,20 +70,20 @@ class Elsewhere:
             self._files.pipe_file(self._path(name), content)
 
     def get(self, held: Stored, path: Path) -> None:
-        beside = path.with_name(f".{path.name}.part")
+        part = beside(path)
         with reported(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._found(held.name):
-                self._files.get_file(self._path(held.name), str(beside))
+                self._files.get_file(self._path(held.name), str(part))
             with reported(path):
-                arrived = beside.stat().st_size
+                arrived = part.stat().st_size
             if arrived != held.size:
                 raise FileNotFoundError(f"{self._address(held.name)} has been written anew")
             with reported(path):
-                os.replace(beside, path)
+                os.replace(part, path)
         finally:
-            beside.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
     def put(self, name: str, path: Path) -> Stored:
         with reported(path):

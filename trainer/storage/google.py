@@ -100,7 +100,7 @@ def _cause(error: Exception) -> str:
     last = error.cause if isinstance(error, RetryError) else error
     response = None if isinstance(last, DataCorruption) else getattr(last, "response", None)
     if response is None:
-        return str(last).strip().splitlines()[0]
+        return next(iter(str(last or error).strip().splitlines()), type(last or error).__name__)
     try:
         said = response.json()["error"]["message"]
     except (ValueError, KeyError, TypeError):

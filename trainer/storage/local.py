@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from trainer.state import reported, shared, write_atomically
-from trainer.storage.stored import Stored
+from trainer.storage.stored import Stored, expect_size
 
 
 class Folder:
@@ -33,8 +34,9 @@ class Folder:
             with suppress(FileNotFoundError):  # another has removed it meanwhile
                 yield self._stored(name)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         with self.reading(name) as path, reported(path):
+            expect_size(path.stat().st_size, most, str(path))
             return path.read_bytes()
 
     def write(self, name: str, content: bytes) -> None:
@@ -64,14 +66,14 @@ class Folder:
                 raise
 
     def get(self, held: Stored, path: Path) -> None:
-        beside = path.with_name(f".{path.name}.part")
+        part = beside(path)
         with self.reading(held.name) as there, reported(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                shutil.copyfile(there, beside)
-                os.replace(beside, path)
+                shutil.copyfile(there, part)
+                os.replace(part, path)
             finally:
-                beside.unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
 
     def put(self, name: str, path: Path) -> Stored:
         with self.writing(name) as beside:
@@ -92,6 +94,11 @@ class Folder:
         status = (self.root / name).stat()
         changed = datetime.fromtimestamp(status.st_mtime, UTC)
         return Stored(name, status.st_size, f"{status.st_size} mtime:{status.st_mtime_ns}", changed=changed)
+
+
+def beside(path: Path) -> Path:
+    """Where a file is while it arrives: of two that fetch it at once each has its own."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from trainer.errors import DataError, StateError
 from trainer.storage import Place, place
+from trainer.storage.stored import TooLarge
 
 
 class Objects:
@@ -37,11 +38,14 @@ class Objects:
         # Lists are sorted: what has this very name comes before all whose names are longer.
         return next(self.are_under(address), None) == address
 
-    def read(self, address: str) -> bytes:
-        """Errors: FileNotFoundError."""
+    def read(self, address: str, most: int) -> bytes | None:
+        """The content; None where it is larger than so many bytes. Errors: FileNotFoundError."""
         with _as_data_error():
             bucket, name = self._divided(address)
-            return bucket.read(name)
+            try:
+                return bucket.read(name, most)
+            except TooLarge:
+                return None
 
     def _divided(self, address: str) -> tuple[Place, str]:
         """The bucket and the name in it. Errors: StateError."""

@@ -49,7 +49,8 @@ def _found(there: Place, name: str) -> list[Stored]:
     held = {one.name: one for one in there.stored(name)}
     if name in held:
         return [held[name]]
-    return [held[one] for one in sorted(held) if one == f"{name}.index" or one.startswith(f"{name}.data-")]
+    parts = (one for one in sorted(held) if one == f"{name}.index" or one.startswith(f"{name}.data-"))
+    return [held[one] for one in parts if "/" not in one]  # which might lead out of the folder for copies
 
 
 def _copy(there: Place, held: Stored, folder: Path) -> None:

@@ -68,7 +68,7 @@ def _differing(champion: ModelVersion, model: Model) -> str | None:
     """In which of the options that matter the champion's network is another one."""
     try:
         theirs = zoo.resolve(Model.model_validate(json.loads(champion.tags["recipe"])["model"]))
-    except (KeyError, ValueError, ValidationError):
+    except (KeyError, TypeError, ValueError, ValidationError):
         return "has no recipe that this version can read"
     ours = zoo.resolve(model)
     if theirs.variant != ours.variant:

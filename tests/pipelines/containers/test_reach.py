@@ -111,6 +111,24 @@ def test_a_relative_path_is_mounted_in_full(tmp_path: Path, monkeypatch: pytest.
     assert str(tmp_path / "images") in {one["Source"] for one in given}
 
 
+@pytest.mark.parametrize(
+    ("variable", "read_only"),
+    [("INCEPTION_STORE", False), ("INCEPTION_LEDGERS", False), ("INCEPTION_NOTIFICATIONS", True)],
+)
+def test_what_a_variable_names_is_mounted(
+    variable: str, read_only: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger that is written inside a container would be gone with it."""
+    if read_only:
+        (tmp_path / "named").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "named"))
+    given = mounts(config.load(str(RECIPE)), State(tmp_path / "state"))
+    assert (str(tmp_path / "named"), read_only) in {(one["Source"], one["ReadOnly"]) for one in given}
+    assert (tmp_path / "named").exists()
+    monkeypatch.setenv(variable, "gs://b/x")
+    assert len(mounts(config.load(str(RECIPE)), State(tmp_path / "state"))) == 1
+
+
 def test_a_path_below_the_home_folder_is_refused(tmp_path: Path) -> None:
     """`~` is another folder inside a container."""
     with pytest.raises(UsageError, match=r"data\.source names '~/images'"):

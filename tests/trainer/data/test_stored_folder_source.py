@@ -143,3 +143,11 @@ def test_a_dataset_is_prepared_from_a_store(images: Images, state: State, addres
     data = Data(source=f"folder:{copied(folder, address)}")
     prepared = prepare(data, open_source(data, state).fingerprint().digest, state)
     assert prepared.counts == {"train": [4, 4], "validation": [4, 4], "test": [4, 4]}
+
+
+def test_a_name_with_two_slashes_is_refused(state: State, storage: Any) -> None:
+    """On a disk there is no folder without a name: one would pass for a class of its own."""
+    for name in ("cat/1.png", "dog/1.png", "/owl/1.png"):
+        storage.put(f"images/{name}", b"x")
+    with pytest.raises(DataError, match="has two slashes"):
+        source("gs://b/images", state).fingerprint()

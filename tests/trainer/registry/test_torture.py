@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -30,15 +28,6 @@ with serving(Storage("b")) as address:
     print(address, flush=True)
     sys.stdin.read()
 """
-
-
-def loaded(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, SUPPORT / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @contextmanager
@@ -77,7 +66,8 @@ def test_the_best_model_is_champion_whatever_is_killed(tmp_path: Path, address: 
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout) >= KILLS
 
-    torture = loaded("torture")
+    import torture
+
     registry, ledger = torture.FileRegistry(tmp_path / "registry.pickle"), torture.ledger_at(address)
     merit = {one.version: torture.merit_of(one.tags["run_key"]) for one in registry.versions("digits")}
     entries = ledger.read().entries

@@ -122,6 +122,33 @@ def test_a_fetch_that_is_cut_leaves_nothing_that_looks_whole(bucket: Any, pod: A
     assert open_prepared(sharing.opened_dataset(other, digits.fingerprint).path)
 
 
+def test_what_a_killed_fetch_left_goes(bucket: Any, pod: Any, digits: Any) -> None:
+    """A state folder may outlive many of them, and each leaves a dataset's size."""
+    one, other = pod(), pod()
+    digits.into(one)
+    sharing.send_dataset(one, digits.fingerprint)
+    (other.root / "data" / f".{digits.fingerprint}.abc" / "data").mkdir(parents=True)
+    sharing.opened_dataset(other, digits.fingerprint)
+    assert [path.name for path in (other.root / "data").iterdir() if path.is_dir()] == [digits.fingerprint]
+
+
+def test_a_dataset_of_another_format_is_replaced(bucket: Any, pod: Any, digits: Any) -> None:
+    """Its images have the same fingerprint in every version of this project."""
+    one, other = pod(), pod()
+    digits.into(one)
+    manifest = one.data(digits.fingerprint) / "manifest.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.data.prepared.FORMAT", 1)
+        whole = manifest.read_text()
+        manifest.write_text(whole.replace('"format":2', '"format":1').replace('"format": 2', '"format": 1'))
+        sharing.send_dataset(one, digits.fingerprint)
+        manifest.write_text(whole)
+    assert sharing.known_manifest(other, digits.fingerprint) is None
+    sharing.send_dataset(one, digits.fingerprint)
+    assert sharing.known_manifest(other, digits.fingerprint) is not None
+    sharing.opened_dataset(other, digits.fingerprint)
+
+
 def test_a_disk_without_room_is_seen_first(bucket: Any, pod: Any, digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the images is fetched."""
     digits.into(one := pod())

@@ -12,6 +12,7 @@ from trainer import sharing
 from trainer.errors import StoreError
 from trainer.sharing import lease
 from trainer.sharing.lease import Lease, held
+from trainer.state import write_atomically
 from trainer.storage import Bucket
 
 NAME = "leases/k.json"
@@ -71,6 +72,23 @@ def test_who_was_killed_is_waited_for_no_longer_than_need_be(place: Bucket, caps
     assert list(place.names()) == []
 
 
+def test_a_store_that_is_away_is_no_sign_of_death(place: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody could renew anything meanwhile: the silence is counted anew."""
+    dead(place)
+    looks = 0
+    read = Lease._read
+
+    def slowly(one: Lease) -> tuple[str, int]:
+        nonlocal looks
+        looks += 1
+        time.sleep(1.0 if looks == 2 else 0.0)
+        return read(one)
+
+    monkeypatch.setattr(Lease, "_read", slowly)
+    with held(place, NAME, "training"):
+        assert looks > 3
+
+
 def test_who_was_only_silent_finds_its_work_taken_over(place: Bucket) -> None:
     """It is ended at its next renewal, may not confirm, and leaves the other's lease alone."""
     lost = threading.Event()
@@ -124,6 +142,28 @@ def test_what_the_one_before_left_is_seen(bucket: Any, pod: Any) -> None:
     bucket.put("team/runs/k/train.json", b"{}")
     with sharing.only_one(state, state.run("k"), "training"):
         assert (state.run("k") / "train.json").read_text() == "{}"
+
+
+def test_what_the_one_before_left_just_now_is_seen(bucket: Any, pod: Any) -> None:
+    """It may have ended between this one's first look at the record and its turn: nothing is trained twice."""
+    state = pod()
+    sharing.fetch(state, state.run("k"))
+    bucket.put("team/runs/k/train.json", b"{}")
+    with sharing.only_one(state, state.run("k"), "training"):
+        assert (state.run("k") / "train.json").read_text() == "{}"
+
+
+def test_work_that_cannot_be_confirmed_sends_nothing(bucket: Any, pod: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the next renewal sees it, too."""
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 60.0)
+    state = pod()
+    with sharing.only_one(state, state.run("k"), "training") as confirm:
+        bucket.put("team/leases/k.json", b'{"holder": "other"}')
+        write_atomically(state.run("k") / "failure.json", "{}")
+        with pytest.raises(StoreError):
+            confirm()
+        sharing.push(state)
+    assert bucket.names() == ["team/leases/k.json"]
 
 
 def test_a_store_that_cannot_tell_keeps_nobody_waiting(monkeypatch: Any, pod: Any, tmp_path: Any) -> None:

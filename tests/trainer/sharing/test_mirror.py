@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trainer import sharing
-from trainer.errors import StoreError
+from trainer.errors import StateError, StoreError
 from trainer.sharing import mirror
 from trainer.state import State, write_atomically
 from trainer.storage import place
@@ -184,7 +184,11 @@ def test_a_lost_memory_costs_comparisons_only(bucket: Any, pod: Any) -> None:
     one = pod()
     write(one, train_json="1", a="2")
     before = bucket.count("download")
-    for ruin in (lambda path: path.unlink(), lambda path: path.write_bytes(b"no database at all" * 100)):
+    for ruin in (
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b"no database at all" * 100),
+        lambda path: path.write_bytes(path.read_bytes()[:4096] + bytes(4096)),  # the table's own page
+    ):
         ruin(one.cache / "shared.db")
         assert read(one) == {"a": "2", "train.json": "1"}
     assert bucket.count("download") == before
@@ -232,3 +236,22 @@ def test_no_name_in_a_store_leads_out_of_its_folder(name: str, bucket: Any, pod:
     bucket.put("team/runs/k/train.json", b"t")
     assert read(one) == {"train.json": "t"}
     assert list(one.root.parents[1].rglob("x")) == []
+
+
+@pytest.mark.parametrize("key", ["../..", "../data/x", "/etc"])
+def test_no_run_key_leads_out_of_the_state_folder(key: str, store: str, pod: Any) -> None:
+    """They are read from the tags of versions: what lies elsewhere on this machine is not sent."""
+    one = pod()
+    with pytest.raises(StateError, match="leads out of the folder"):
+        sharing.fetch(one, one.run("k").parent / key)
+    sharing.push(one)
+    assert list(place(store).names()) == []
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_passed_over(store: str, pod: Any) -> None:
+    """Another process may share the state folder."""
+    one = pod()
+    one.run("k").mkdir(parents=True)
+    (one.run("k") / "a").symlink_to("nowhere")
+    write(one, train_json="t")
+    assert list(place(store).names()) == ["runs/k/train.json"]

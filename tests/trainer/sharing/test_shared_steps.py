@@ -68,13 +68,22 @@ def test_a_failure_is_told_to_the_others(store: str, roots: Any) -> None:
         assert record.find(state.run("k"), record.Failure) is None
 
 
-def test_a_store_that_is_away_is_not_asked_twice(bucket: Any, roots: Any) -> None:
-    """The failure stays in the state folder; nothing is waited for again."""
+def test_a_store_that_is_away_is_not_waited_for_twice(bucket: Any, roots: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failure stays in the state folder."""
+    monkeypatch.setattr("trainer.storage.google.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("trainer.storage.google.HASTY_SECONDS", 0.0)
     root = roots()
-    before = len(bucket.asked)
-    assert ended(root, StoreError("gs://b/team cannot be used: 503", "Run again.")) == 1
-    assert [operation for operation, _ in bucket.asked[before:]] == ["list"]
+    bucket.fault("list", 503, times=100)
+    bucket.fault("upload", 503, times=100)
+    assert ended(root, None) == 1
+    assert bucket.count("upload") == 1
     assert record.find(State.open(root).run("k"), record.Failure) is not None
+
+
+def test_what_another_store_refuses_is_told(bucket: Any, roots: Any) -> None:
+    """The bucket of the ledgers, say, which has accounts of its own: the report knows why the run ended."""
+    assert ended(roots(), StoreError("gs://ledgers/digits.json cannot be used: 403", "Give the role.")) == 1
+    assert bucket.names() == ["team/runs/k/failure.json", "team/runs/k/half.png"]
 
 
 def test_a_step_that_cannot_send_has_failed(bucket: Any, roots: Any) -> None:
@@ -138,3 +147,14 @@ def test_checkpoints_are_in_the_store_unless_the_recipe_says_otherwise(
     assert where(f"resources.checkpoints={tmp_path}/there") == f"{tmp_path}/there/k"
     monkeypatch.delenv("INCEPTION_STORE")
     assert where() == str(state.checkpoints("k"))
+
+
+@pytest.mark.parametrize("address", ["gs://", "s3://"])
+def test_a_store_whose_name_is_missing_is_no_folder(
+    address: str, roots: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a variable within the address was empty: the step fails, and nothing is kept beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INCEPTION_STORE", address)
+    assert ended(roots(), None) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["pod-0"]

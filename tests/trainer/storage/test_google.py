@@ -287,6 +287,15 @@ def test_patience_ends(there: Bucket, storage: Any, monkeypatch: pytest.MonkeyPa
         list(Bucket("gs://b/x").names())
 
 
+@pytest.mark.parametrize(
+    ("error", "says"), [(TimeoutError(), "TimeoutError"), (ConnectionError("first\nsecond"), "first")]
+)
+def test_an_error_without_words_is_named_by_its_kind(error: Exception, says: str) -> None:
+    """What the network raises need not say anything."""
+    with pytest.raises(StoreError, match=rf"^gs://b/x cannot be used: {says}\n"), door.answering("gs://b/x"):
+        raise error
+
+
 def test_a_full_disk_is_the_disks_error(there: Bucket, storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the service's, and its remedy is another."""
     there.write("x", SMALL)

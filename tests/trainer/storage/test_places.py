@@ -9,6 +9,7 @@ import pytest
 
 from trainer.errors import StateError
 from trainer.storage import Folder, Place, place
+from trainer.storage.stored import TooLarge
 
 
 @pytest.fixture(params=["folder", "bucket", "memory", "file"])
@@ -70,6 +71,15 @@ def test_a_copy_goes_there_and_back(somewhere: Place, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no "):
         somewhere.get(now, tmp_path / "back" / "a")
     assert (tmp_path / "back" / "a").read_bytes() == b"one"
+
+
+def test_what_is_too_large_is_not_read(somewhere: Place) -> None:
+    """Nobody knows who wrote it, and memory is short."""
+    somewhere.write("empty", b"")
+    somewhere.write("a", b"12345")
+    assert (somewhere.read("empty", 0), somewhere.read("a", 5)) == (b"", b"12345")
+    with pytest.raises(TooLarge, match="a is larger than"):
+        somewhere.read("a", 4)
 
 
 def test_what_is_not_there_is_not_found(somewhere: Place) -> None:

@@ -57,6 +57,15 @@ def test_a_prefix_brings_the_files_of_a_checkpoint(storage: Any, tmp_path: Path)
     assert obtained.sha256 == hashlib.sha256(whole).hexdigest()
 
 
+def test_no_part_of_a_checkpoint_leads_out_of_the_cache(storage: Any, tmp_path: Path) -> None:
+    """Whoever may write objects may not write other files."""
+    storage.put("w/m.ckpt.index", CONTENT)
+    storage.put("w/m.ckpt.data-0/../../../evil", CONTENT)
+    bucket.fetch("gs://b/w/m.ckpt", tmp_path / "cache")
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert list(tmp_path.rglob("evil")) == []
+
+
 def test_the_same_name_elsewhere_is_another_file(storage: Any, tmp_path: Path) -> None:
     """Copies of two objects do not overwrite each other."""
     for folder in "xy":

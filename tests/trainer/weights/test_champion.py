@@ -178,7 +178,7 @@ def test_options_that_change_no_variable_may_differ(shelf: Shelf) -> None:
     assert champion.find(recipe, CLASSES, shelf.state).fill(network(recipe)).source == f"models:/{name}/1"
 
 
-@pytest.mark.parametrize("tag", ["", "{}", '{"model": {"variant": "of the future"}}'])
+@pytest.mark.parametrize("tag", ["", "{}", "[]", '{"model": {"variant": "of the future"}}'])
 def test_a_champion_of_an_unknown_recipe_is_left_alone(shelf: Shelf, tag: str) -> None:
     """An older or newer version of this project made it, or something else."""
     name = shelf.name()

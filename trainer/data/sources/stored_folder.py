@@ -90,7 +90,7 @@ class Listed:
     """A way of looking into a place by one list of it."""
 
     def __init__(self, at: Place) -> None:
-        """Errors: StateError, DataError (there is nothing)."""
+        """Errors: StateError, DataError (there is nothing, or a name that no folder could have)."""
         self.root = at.address
         self._files: dict[str, Stored] = {}
         self._folders: dict[str, dict[str, str]] = {"": {}}
@@ -98,6 +98,11 @@ class Listed:
             *folders, name = held.name.split("/")
             if any(part.startswith(".") for part in (*folders, name)):
                 continue
+            if "" in folders:
+                raise DataError(
+                    f"The name {held.name!r} in {at.address} has two slashes where one folder ends.",
+                    "Remove that object, or copy it to a name with one.",
+                )
             self._note(folders)
             if name:  # without one it stands for the folder, in the console
                 self._files[held.name] = held

@@ -60,6 +60,8 @@ class StoredDataset:
         return final / Path(files[0].name).parent
 
     def _fetch(self, files: list[Stored], final: Path) -> None:
+        for left in final.parent.glob(f".{final.name}.*/"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         with reported(final):
             beside = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
         try:
