@@ -84,7 +84,8 @@ def _forget() -> None:
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
     for name in list(os.environ):
-        if name.startswith(("MLFLOW_", "INCEPTION_")):
+        # What switches the tests themselves on stays.
+        if name.startswith(("MLFLOW_", "INCEPTION_")) and not name.startswith("INCEPTION_TEST_"):
             del os.environ[name]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
