@@ -20,7 +20,8 @@ import pytest
 from pipelines.cli import INTERRUPTED
 from pipelines.containers import RUN_LABEL, engine
 
-pytestmark = [pytest.mark.slow, pytest.mark.engine]
+# The first of them waits for the images to be built.
+pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("inception"))

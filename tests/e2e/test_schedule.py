@@ -110,6 +110,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_ticks_promote_skip_and_retrain_as_the_images_grow(site: Site, tmp_path: Path) -> None:
     """The first tick promotes, the next finds nothing changed; after a kill and a restart new images are trained on.
 

@@ -11,7 +11,8 @@ from typing import Any
 import docker.errors
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.engine]
+# The first of them waits for the images to be built.
+pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(1800)]
 
 Objects = list[dict[str, Any]]
 

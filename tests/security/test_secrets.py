@@ -196,6 +196,7 @@ def contents(root: Path) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_no_secret_is_in_anything_that_was_left(
     tmp_path: Path, kfp: Any, kfp_requests: list[bytes], open_mlflow_server: str
 ) -> None:
