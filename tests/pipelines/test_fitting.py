@@ -258,7 +258,7 @@ def test_an_older_server_is_not_sent_what_it_does_not_know() -> None:
 def test_without_a_volume_every_step_has_a_folder_of_its_own() -> None:
     """As large as is said, and told where the state is that all share."""
     shared = environment(
-        ('claim = "inception-state"', 'size = "50Gi"'), ("[store]", '[store]\nstate = "gs://work/state"')
+        ('claim = "inception-state"', 'size = "50Gi"'), ("[store]", '[store]\nstate = "gs://steps/state"')
     )
     spec, platform = yaml.safe_load_all(compiled_text(None, shared))
     for wanted in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
@@ -267,7 +267,7 @@ def test_without_a_volume_every_step_has_a_folder_of_its_own() -> None:
         assert {key: value for key, value in wanted["emptyDirMounts"][0].items() if value} == folder
     assert spec["root"]["inputDefinitions"]["parameters"]["root"]["defaultValue"] == "/inception"
     for one in spec["deploymentSpec"]["executors"].values():
-        assert {"name": "INCEPTION_STORE", "value": "gs://work/state"} in one["container"]["env"]
+        assert {"name": "INCEPTION_STORE", "value": "gs://steps/state"} in one["container"]["env"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
